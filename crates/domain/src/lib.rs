@@ -1,0 +1,21 @@
+//! What Stet means, as pure code: names, column types and values, keys, edit events, replay and apply as folds,
+//! validation rules, project definitions, the flow graph, and roles.
+//!
+//! This crate has no IO, no async, no SQL and no HTTP: every rule in it can be tested with plain values.
+
+pub mod actor;
+pub mod apply;
+pub mod event;
+pub mod flow;
+pub mod key;
+pub mod name;
+pub mod project;
+pub mod replay;
+pub mod validate;
+pub mod value;
+
+pub use actor::{Actor, Profile};
+pub use event::{Action, ClientEventId, Event, EventId, LogDate, NewEvent, Source};
+pub use key::Key;
+pub use name::{DatasetName, Login, NameError, ProjectKey, RecipeName, WebappName};
+pub use value::{ColumnType, Value, ValueError};

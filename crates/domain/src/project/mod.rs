@@ -1,0 +1,317 @@
+//! The definition of a project: what its text files say, checked and with its references resolved.
+
+mod files;
+mod load;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{DatasetName, ProjectKey, RecipeName, WebappName};
+use crate::validate::Rules;
+use crate::value::ColumnType;
+
+pub use files::{FileText, ProjectFiles};
+pub use load::load;
+
+/// A project, as its files define it, with the datasets and recipes that each webapp brings along.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// The name of its folder.
+    pub key: ProjectKey,
+    /// The name for people.
+    pub name: String,
+    /// What it is for; may be empty.
+    pub description: String,
+    /// Every dataset: the declared ones and those that a webapp or a recipe implies.
+    pub datasets: BTreeMap<DatasetName, Dataset>,
+    /// Every webapp.
+    pub webapps: BTreeMap<WebappName, Webapp>,
+    /// Every recipe: the declared ones and the replay and apply of each webapp.
+    pub recipes: BTreeMap<RecipeName, Recipe>,
+}
+
+/// A dataset of a project.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Its name.
+    pub name: DatasetName,
+    /// What it is; may be empty.
+    pub description: String,
+    /// Where its rows are.
+    pub location: Location,
+    /// The declared columns; none when they are to be read from the data.
+    pub columns: Option<Vec<Column>>,
+    /// The key columns in order; empty when the dataset has no declared key.
+    pub key: Vec<String>,
+}
+
+/// Where the rows of a dataset are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A file, or a folder of files of one format.
+    Files {
+        /// The connection; none for the folder that the node keeps for the project.
+        connection: Option<String>,
+        /// The path below the connection's folder, with `/` between its parts.
+        path: String,
+        /// The format of the file or files.
+        format: Format,
+    },
+    /// The editlog of an original dataset.
+    Editlog {
+        /// The original.
+        original: DatasetName,
+    },
+}
+
+/// The format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Comma-separated values (RFC 4180), UTF-8, with a header line.
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+    /// One JSON object on each line.
+    Jsonl,
+}
+
+impl Format {
+    /// The format that a file's name tells by its ending.
+    pub fn of_path(path: &str) -> Option<Format> {
+        let (_, ending) = path.rsplit_once('.')?;
+        match ending.to_ascii_lowercase().as_str() {
+            "csv" => Some(Format::Csv),
+            "parquet" => Some(Format::Parquet),
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            _ => None,
+        }
+    }
+
+    /// The ending of files of this format, without the dot.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+            Format::Jsonl => "jsonl",
+        }
+    }
+}
+
+/// A column of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+}
+
+/// An editing table over one original dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Webapp {
+    /// Its name.
+    pub name: WebappName,
+    /// The title for people.
+    pub title: String,
+    /// What to do with it; may be empty.
+    pub description: String,
+    /// The dataset whose rows are edited.
+    pub original: DatasetName,
+    /// The primary-key columns, in order; never empty.
+    pub primary_keys: Vec<String>,
+    /// The columns that can be edited.
+    pub editable: Vec<Editable>,
+    /// The boolean column whose ticking logs all editable columns of the row.
+    pub validation_column: Option<String>,
+    /// The column for comments.
+    pub comments_column: Option<String>,
+    /// The columns to show, in order; none for all: keys first, then as in the original, then the added ones.
+    pub columns: Option<Vec<String>>,
+    /// Whether people may add rows.
+    pub create_rows: bool,
+    /// Whether people may delete rows.
+    pub delete_rows: bool,
+}
+
+/// A column that a webapp lets people edit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Editable {
+    /// The column.
+    pub column: String,
+    /// Its heading; none for the column's name.
+    pub title: Option<String>,
+    /// A word of help.
+    pub description: Option<String>,
+    /// Its type, which has to be given when the original has no such column: the column is then added by the webapp.
+    pub column_type: Option<ColumnType>,
+    /// Whether values may have several lines.
+    pub multiline: bool,
+    /// What new values have to meet.
+    pub rules: Rules,
+    /// The dataset whose keys the values are.
+    pub link: Option<Link>,
+    /// The width in pixels at 100 %; none for a width by type.
+    pub width: Option<u32>,
+}
+
+/// A linked dataset: reference rows offered in a dropdown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Its column whose values are stored.
+    pub key: String,
+    /// Its column that is shown for people.
+    pub label: String,
+    /// Its columns that are shown beside the label.
+    pub lookups: Vec<String>,
+}
+
+/// A recipe: how one dataset is made of others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// Its name.
+    pub name: RecipeName,
+    /// What it does.
+    pub kind: RecipeKind,
+    /// The datasets that it reads.
+    pub inputs: Vec<DatasetName>,
+    /// The dataset that it makes.
+    pub output: DatasetName,
+}
+
+/// What a recipe does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecipeKind {
+    /// Folds the editlog of a webapp into `editlog_pivoted`.
+    Replay {
+        /// The webapp.
+        webapp: WebappName,
+    },
+    /// Applies the edits of a webapp to its original.
+    Apply {
+        /// The webapp.
+        webapp: WebappName,
+    },
+    /// Runs a SQL query over its inputs.
+    Sql {
+        /// The query: one SELECT.
+        sql: String,
+        /// The file that holds it, below the project's folder.
+        file: String,
+    },
+}
+
+impl RecipeKind {
+    /// `replay`, `apply` or `sql`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            RecipeKind::Replay { .. } => "replay",
+            RecipeKind::Apply { .. } => "apply",
+            RecipeKind::Sql { .. } => "sql",
+        }
+    }
+}
+
+/// What a dataset is in its project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The rows that a webapp edits.
+    Original,
+    /// Reference rows of a dropdown.
+    Linked,
+    /// A log of edits.
+    Editlog,
+    /// The output of a replay.
+    EditlogPivoted,
+    /// The output of an apply.
+    Edited,
+    /// The output of another recipe.
+    Derived,
+    /// A dataset that recipes only read.
+    Source,
+}
+
+impl Project {
+    /// The recipe that makes a dataset, if one does.
+    pub fn recipe_of(&self, dataset: &DatasetName) -> Option<&Recipe> {
+        self.recipes.values().find(|recipe| recipe.output == *dataset)
+    }
+
+    /// The webapp that edits a dataset, if one does.
+    pub fn webapp_on(&self, original: &DatasetName) -> Option<&Webapp> {
+        self.webapps.values().find(|webapp| webapp.original == *original)
+    }
+
+    /// What a dataset is in this project.
+    pub fn role(&self, dataset: &DatasetName) -> Role {
+        if let Some(Dataset { location: Location::Editlog { .. }, .. }) = self.datasets.get(dataset) {
+            return Role::Editlog;
+        }
+        if self.webapp_on(dataset).is_some() {
+            return Role::Original;
+        }
+        match self.recipe_of(dataset).map(|recipe| &recipe.kind) {
+            Some(RecipeKind::Replay { .. }) => Role::EditlogPivoted,
+            Some(RecipeKind::Apply { .. }) => Role::Edited,
+            Some(RecipeKind::Sql { .. }) => Role::Derived,
+            None => {
+                let linked = self
+                    .webapps
+                    .values()
+                    .flat_map(|webapp| &webapp.editable)
+                    .any(|editable| editable.link.as_ref().is_some_and(|link| link.dataset == *dataset));
+                if linked { Role::Linked } else { Role::Source }
+            }
+        }
+    }
+}
+
+impl Webapp {
+    /// The settings of an editable column.
+    pub fn editable(&self, column: &str) -> Option<&Editable> {
+        self.editable.iter().find(|editable| editable.column == column)
+    }
+}
+
+/// Something wrong in a file of a project, with its place and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, below the project's folder.
+    pub file: String,
+    /// The line, from 1; none when the whole file is meant.
+    pub line: Option<usize>,
+    /// The column in that line, in characters from 1.
+    pub column: Option<usize>,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+            if let Some(column) = self.column {
+                write!(f, ":{column}")?;
+            }
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// Everything that is wrong in the files of a project.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("project `{project}` cannot be used:\n{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ProjectError {
+    /// The project.
+    pub project: String,
+    /// One entry for each thing that is wrong; never empty.
+    pub problems: Vec<Problem>,
+}

@@ -1,0 +1,4 @@
+//! The rules of `domain`, as claims.
+
+mod project;
+mod replay;
