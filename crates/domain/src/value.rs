@@ -122,7 +122,7 @@ impl FromStr for ColumnType {
 fn decimal_type(text: &str) -> Option<ColumnType> {
     let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
     let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-    (precision >= 1 && precision <= DECIMAL_PRECISION_MAX && scale <= precision)
+    ((1..=DECIMAL_PRECISION_MAX).contains(&precision) && scale <= precision)
         .then_some(ColumnType::Decimal { precision, scale })
 }
 

@@ -1,0 +1,350 @@
+//! Datasets: where they are, what is in them, and how they leave.
+
+use std::io::Write;
+
+use stet_domain::project::{Column, Dataset, Format, Location, Project, Role};
+use stet_domain::{Actor, DatasetName, EventId};
+use stet_engine::build::{export as write_dataset, write_events};
+use stet_engine::control::Control;
+use stet_engine::read::FileSource;
+use stet_engine::write::{Formulas, OutputFormat, WriteOptions};
+use stet_store::EditlogReader;
+
+use crate::builds::BuildReport;
+use crate::config::Connection;
+use crate::error::AppError;
+use crate::flow::{FlowNode, FlowState};
+use crate::App;
+
+/// The most rows of a preview.
+const PREVIEW_ROWS_MAX: usize = 1_000;
+
+/// A dataset in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatasetSummary {
+    /// Its name.
+    pub name: DatasetName,
+    /// What it is in its project.
+    pub role: Role,
+    /// How it stands.
+    pub state: FlowState,
+}
+
+/// A dataset with all that is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatasetDetail {
+    /// How it stands in the flow.
+    pub node: FlowNode,
+    /// What it is, in the words of the project.
+    pub description: String,
+    /// Its columns; empty when the data is not there yet.
+    pub columns: Vec<Column>,
+    /// Its key columns.
+    pub key: Vec<String>,
+    /// The format of its files; none for an editlog.
+    pub format: Option<Format>,
+    /// What the last build of it did.
+    pub report: Option<BuildReport>,
+}
+
+/// Some rows of a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Canonical texts; none for null.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// The place of the first row.
+    pub offset: u64,
+    /// How many rows there are, if that is known.
+    pub total: Option<u64>,
+}
+
+/// The form of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Comma-separated values for people: texts that a spreadsheet would take for formulas are defused.
+    Csv,
+    /// A JSON array of objects.
+    Json,
+    /// One JSON object on each line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl std::str::FromStr for ExportFormat {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "csv" => Ok(ExportFormat::Csv),
+            "json" => Ok(ExportFormat::Json),
+            "jsonl" => Ok(ExportFormat::Jsonl),
+            "parquet" => Ok(ExportFormat::Parquet),
+            other => Err(format!("`{other}` is not a format: use csv, json, jsonl or parquet")),
+        }
+    }
+}
+
+impl App {
+    /// The datasets of a project, by name.
+    ///
+    /// # Errors
+    /// When there is no such project that the actor may know of.
+    pub async fn datasets(&self, actor: &Actor, project: &str) -> Result<Vec<DatasetSummary>, AppError> {
+        let project = self.project(actor, project)?;
+        let states = self.dataset_states(&project).await?;
+        Ok(states
+            .into_iter()
+            .map(|(name, standing)| DatasetSummary { role: project.role(&name), name, state: standing.state })
+            .collect())
+    }
+
+    /// A dataset with all that is known of it.
+    ///
+    /// # Errors
+    /// When there is no such dataset that the actor may know of.
+    pub async fn dataset(&self, actor: &Actor, project: &str, dataset: &str) -> Result<DatasetDetail, AppError> {
+        let project = self.project(actor, project)?;
+        let definition = find(&project, dataset)?.clone();
+        let node = self.flow_node(&project, &definition.name).await?;
+        let app = self.clone();
+        blocking(move || {
+            let (format, columns, report) = match &definition.location {
+                Location::Editlog { .. } => (None, editlog_columns(), None),
+                Location::Files { format, .. } => {
+                    let source = app.file_source(&project, &definition)?;
+                    // A dataset that is not there yet has the columns that are declared; what is wrong with one that is
+                    // there stands in its state.
+                    let columns = source.columns().unwrap_or_else(|_| definition.columns.clone().unwrap_or_default());
+                    (Some(*format), columns, app.last_report(&project, &definition.name))
+                }
+            };
+            Ok(DatasetDetail {
+                node,
+                description: definition.description.clone(),
+                columns,
+                key: definition.key.clone(),
+                format,
+                report,
+            })
+        })
+        .await
+    }
+
+    /// Some rows of a dataset.
+    ///
+    /// # Errors
+    /// When there is no such dataset that the actor may know of, or its data cannot be read.
+    pub async fn preview(
+        &self,
+        actor: &Actor,
+        project: &str,
+        dataset: &str,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Preview, AppError> {
+        if limit > PREVIEW_ROWS_MAX {
+            return Err(AppError::Invalid(format!("{limit} rows are too many at once: the most are {PREVIEW_ROWS_MAX}")));
+        }
+        let project = self.project(actor, project)?;
+        let definition = find(&project, dataset)?.clone();
+        if let Location::Editlog { original } = &definition.location {
+            return self.preview_editlog(&project, original, offset, limit).await;
+        }
+        let app = self.clone();
+        blocking(move || {
+            let source = app.file_source(&project, &definition)?;
+            let read = stet_engine::preview::preview(&source, offset, limit, &Control::unwatched())?;
+            let total = read.total.or_else(|| app.rows_of_last_build(&project, &definition.name));
+            Ok(Preview { columns: read.columns, rows: read.rows, offset, total })
+        })
+        .await
+    }
+
+    /// Writes a dataset out and gives the count of its rows. Blocks.
+    ///
+    /// # Errors
+    /// When there is no such dataset that the actor may know of, its data cannot be read, or `out` not written.
+    pub fn export(
+        &self,
+        actor: &Actor,
+        project: &str,
+        dataset: &str,
+        format: ExportFormat,
+        out: impl Write + Send,
+    ) -> Result<u64, AppError> {
+        let project = self.project(actor, project)?;
+        let definition = find(&project, dataset)?;
+        if let Location::Editlog { original } = &definition.location {
+            let reader = self.editlog_reader_of(&project, original)?;
+            return export_editlog(&reader, format, out);
+        }
+        let source = self.file_source(&project, definition)?;
+        Ok(write_dataset(&source, out, format.options(), &Control::unwatched())?.1)
+    }
+
+    /// A blocking reader of the editlog of a dataset: the original, its editlog, or what is made of it.
+    ///
+    /// # Errors
+    /// When there is no such dataset that the actor may know of, or it has no editlog.
+    pub fn editlog_reader(&self, actor: &Actor, project: &str, dataset: &str) -> Result<EditlogReader, AppError> {
+        let project = self.project(actor, project)?;
+        let definition = find(&project, dataset)?;
+        let original = match &definition.location {
+            Location::Editlog { original } => original,
+            Location::Files { .. } if project.webapp_on(&definition.name).is_some() => &definition.name,
+            Location::Files { .. } => {
+                return Err(AppError::Invalid(format!(
+                    "`{dataset}` has no editlog: no webapp edits it. Name an original dataset, or its editlog"
+                )));
+            }
+        };
+        self.editlog_reader_of(&project, original)
+    }
+
+    pub(crate) fn editlog_reader_of(
+        &self,
+        project: &Project,
+        original: &DatasetName,
+    ) -> Result<EditlogReader, AppError> {
+        Ok(EditlogReader::open_sqlite(&self.inner.folder.editlogs(&project.key), original)?)
+    }
+
+    /// Where the files of a dataset are and how to read them.
+    pub(crate) fn file_source(&self, project: &Project, dataset: &Dataset) -> Result<FileSource, AppError> {
+        let Location::Files { connection, path, format } = &dataset.location else {
+            return Err(AppError::Invalid(format!("`{}` is an editlog, which is not kept in files", dataset.name)));
+        };
+        let root = match connection {
+            None => self.inner.folder.data(&project.key),
+            Some(name) => match self.inner.config.connections.get(name) {
+                Some(Connection::Files { path }) => self.inner.folder.resolve(path),
+                None => {
+                    let known: Vec<&str> = self.inner.config.connections.keys().map(String::as_str).collect();
+                    return Err(AppError::Configuration(format!(
+                        "dataset `{}` needs the connection `{name}`, which this node does not have{}: add it to stet.toml",
+                        dataset.name,
+                        if known.is_empty() { String::new() } else { format!(" (it has {})", known.join(", ")) }
+                    )));
+                }
+            },
+        };
+        Ok(FileSource {
+            dataset: dataset.name.to_string(),
+            path: root.join(path),
+            format: *format,
+            columns: dataset.columns.clone(),
+        })
+    }
+
+    async fn preview_editlog(
+        &self,
+        project: &Project,
+        original: &DatasetName,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Preview, AppError> {
+        let editlogs = self.editlogs(&project.key).await?;
+        let (mut rows, mut total) = (Vec::new(), 0);
+        if editlogs.is_initialised(original).await? {
+            let editlog = editlogs.editlog(original).await?;
+            // Ids have no gaps, so the place of an event is its id less one.
+            let after = i64::try_from(offset).ok().filter(|offset| *offset > 0).map(EventId);
+            total = editlog.position().await?.map_or(0, |id| id.0.unsigned_abs());
+            rows = editlog.read_since(after, limit).await?;
+        }
+        let rows = rows
+            .into_iter()
+            .map(|event| {
+                vec![
+                    Some(event.id.to_string()),
+                    Some(event.date.to_string()),
+                    Some(event.user.to_string()),
+                    Some(event.action.to_string()),
+                    Some(event.key.to_string()),
+                    event.column_name,
+                    event.value,
+                    event.previous,
+                    Some(event.batch_id.to_string()),
+                    Some(event.source.to_string()),
+                    event.reason,
+                    Some(event.event_id.0.to_string()),
+                ]
+            })
+            .collect();
+        Ok(Preview { columns: editlog_columns(), rows, offset, total: Some(total) })
+    }
+}
+
+impl ExportFormat {
+    fn options(self) -> WriteOptions {
+        let format = match self {
+            ExportFormat::Csv => OutputFormat::Csv,
+            ExportFormat::Json => OutputFormat::Json,
+            ExportFormat::Jsonl => OutputFormat::Jsonl,
+            ExportFormat::Parquet => OutputFormat::Parquet,
+        };
+        // Exports are for people, who may open them in a spreadsheet.
+        WriteOptions { format, formulas: Formulas::Defuse }
+    }
+}
+
+/// How many events are read at a time for an export.
+const EXPORT_EVENTS_AT_ONCE: usize = 10_000;
+
+fn export_editlog(reader: &EditlogReader, format: ExportFormat, out: impl Write + Send) -> Result<u64, AppError> {
+    let (mut after, mut done) = (None, false);
+    let pages = std::iter::from_fn(move || {
+        if done {
+            return None;
+        }
+        let page = reader.read_since(after, EXPORT_EVENTS_AT_ONCE);
+        match page.as_ref().map(|events| events.last().map(|event| event.id)) {
+            Ok(Some(last)) => after = Some(last),
+            _ => done = true,
+        }
+        Some(page)
+    });
+    let events = pages.flat_map(|page| match page {
+        Ok(events) => events.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(AppError::from(error))],
+    });
+    Ok(write_events(events, out, format.options(), &Control::unwatched())?.1)
+}
+
+/// A dataset of a project.
+pub(crate) fn find<'a>(project: &'a Project, dataset: &str) -> Result<&'a Dataset, AppError> {
+    DatasetName::new(dataset)
+        .ok()
+        .and_then(|name| project.datasets.get(&name))
+        .ok_or_else(|| AppError::not_found(format!("dataset `{dataset}` in project `{}`", project.key)))
+}
+
+/// The columns of every editlog.
+pub(crate) fn editlog_columns() -> Vec<Column> {
+    use stet_domain::ColumnType::{Instant, Integer, Text};
+    [
+        ("id", Integer),
+        ("date", Instant),
+        ("user", Text),
+        ("action", Text),
+        ("key", Text),
+        ("column_name", Text),
+        ("value", Text),
+        ("previous", Text),
+        ("batch_id", Text),
+        ("source", Text),
+        ("reason", Text),
+        ("event_id", Text),
+    ]
+    .map(|(name, column_type)| Column { name: name.to_owned(), column_type })
+    .to_vec()
+}
+
+/// Runs blocking work beside the requests.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AppError> + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work).await.map_err(AppError::internal)?
+}

@@ -1,0 +1,170 @@
+//! The use cases of Stet. Each takes an [`Actor`] and decides by it what may be done; the handlers of the server and the
+//! commands of the shell only translate.
+//!
+//! No HTTP and no SQL text here.
+
+mod builds;
+mod clock;
+mod config;
+mod datasets;
+mod error;
+mod flow;
+mod node;
+mod password;
+mod projects;
+mod sessions;
+mod users;
+pub mod webapp;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use stet_domain::{Actor, ProjectKey};
+use stet_store::{EditlogSettings, Editlogs, NodeDatabase};
+use tokio::sync::{Mutex, broadcast};
+
+pub use builds::{
+    BuildMode, BuildReport, Job, JobId, JobState, LogLine, Progress, ReportFile, ReportFiles, Step, StepState,
+};
+pub use clock::Clock;
+pub use config::{Connection, LoginConfig, NODE_VERSION, NodeConfig, NodeRole};
+pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview};
+pub use error::{AppError, Chain};
+pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};
+pub use node::{NodeFolder, copy_folder};
+pub use password::new_secret;
+pub use projects::Projects;
+pub use sessions::{SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
+pub use users::{NewToken, NewUser};
+
+/// The most messages about a project that a slow listener may be behind before it has to look anew.
+const PROJECT_EVENTS_MAX: usize = 1024;
+
+/// A running Stet: what all use cases work on. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: NodeFolder,
+    config: NodeConfig,
+    clock: Clock,
+    node: NodeDatabase,
+    projects: Projects,
+    editlogs: Mutex<HashMap<ProjectKey, Editlogs>>,
+    webapps: webapp::OpenWebapps,
+    builds: builds::Builds,
+    project_events: std::sync::Mutex<HashMap<ProjectKey, broadcast::Sender<ProjectEvent>>>,
+}
+
+/// What those who look at a project are told as it happens.
+#[derive(Debug, Clone)]
+pub enum ProjectEvent {
+    /// A build started, moved on or ended.
+    Job(Box<Job>),
+    /// A build wrote a line to its log.
+    Log(JobId, LogLine),
+    /// Something in the flow changed: look at it again.
+    Flow,
+}
+
+impl App {
+    /// Opens a node's folder.
+    ///
+    /// # Errors
+    /// When the folder is no node, its configuration is wrong, or its database cannot be opened.
+    pub async fn open(folder: &Path, clock: Clock) -> Result<App, AppError> {
+        let folder = NodeFolder::new(folder)?;
+        let config = NodeConfig::read(folder.root())?;
+        let node = NodeDatabase::open(&folder.node_database(), clock.now())?;
+        let app = App {
+            inner: Arc::new(Inner {
+                projects: Projects::new(folder.clone()),
+                builds: builds::Builds::new(),
+                webapps: webapp::OpenWebapps::default(),
+                editlogs: Mutex::default(),
+                project_events: std::sync::Mutex::default(),
+                folder,
+                config,
+                clock,
+                node,
+            }),
+        };
+        Ok(app)
+    }
+
+    /// The node's configuration.
+    pub fn config(&self) -> &NodeConfig {
+        &self.inner.config
+    }
+
+    /// The node's folder.
+    pub fn folder(&self) -> &NodeFolder {
+        &self.inner.folder
+    }
+
+    /// The clock that the use cases go by.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// A project as its files stand now.
+    ///
+    /// # Errors
+    /// When there is none of this name that the actor may know of, or its files are wrong.
+    pub fn project(&self, _actor: &Actor, key: &str) -> Result<Arc<stet_domain::project::Project>, AppError> {
+        let key = ProjectKey::new(key).map_err(|_| AppError::not_found(format!("project `{key}`")))?;
+        self.inner.projects.get(&key)
+    }
+
+    /// The projects that the actor may see, each with what is wrong with its files, if something is.
+    pub fn projects(
+        &self,
+        _actor: &Actor,
+    ) -> Vec<(ProjectKey, Result<Arc<stet_domain::project::Project>, AppError>)> {
+        let projects = &self.inner.projects;
+        projects.keys().into_iter().map(|key| (key.clone(), projects.get(&key))).collect()
+    }
+
+    /// What happens in a project from now on.
+    ///
+    /// # Errors
+    /// When there is no such project that the actor may know of.
+    pub fn watch_project(&self, actor: &Actor, key: &str) -> Result<broadcast::Receiver<ProjectEvent>, AppError> {
+        let project = self.project(actor, key)?;
+        Ok(self.project_sender(&project.key).subscribe())
+    }
+
+    fn project_sender(&self, key: &ProjectKey) -> broadcast::Sender<ProjectEvent> {
+        let mut senders = self.inner.project_events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        senders.entry(key.clone()).or_insert_with(|| broadcast::channel(PROJECT_EVENTS_MAX).0).clone()
+    }
+
+    fn announce(&self, key: &ProjectKey, event: ProjectEvent) {
+        // Nobody listening is no failure.
+        let _ = self.project_sender(key).send(event);
+    }
+
+    /// The place of a project's editlogs.
+    async fn editlogs(&self, key: &ProjectKey) -> Result<Editlogs, AppError> {
+        let mut open = self.inner.editlogs.lock().await;
+        if let Some(editlogs) = open.get(key) {
+            return Ok(editlogs.clone());
+        }
+        let path = self.inner.folder.editlogs(key);
+        let editlogs = tokio::task::spawn_blocking(move || {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    AppError::Configuration(format!("cannot make the folder {}: {error}", folder.display()))
+                })?;
+            }
+            Ok::<_, AppError>(Editlogs::open_sqlite(&path, EditlogSettings::default())?)
+        })
+        .await
+        .map_err(AppError::internal)??;
+        open.insert(key.clone(), editlogs.clone());
+        Ok(editlogs)
+    }
+}

@@ -1,0 +1,168 @@
+//! Users and API tokens. The full model of permissions comes to stand here; already now only administrators manage users.
+
+use stet_domain::{Actor, LogDate, Login, Profile};
+use stet_store::node::{ApiToken, NewApiToken, NewUser as StoredUser, PasswordHash, User};
+
+use crate::App;
+use crate::clock::after_s;
+use crate::error::AppError;
+use crate::password::{self, new_secret, secret_hash};
+
+/// A user to add.
+#[derive(Clone)]
+pub struct NewUser {
+    /// The name to sign in with.
+    pub login: String,
+    /// The name to show; the login when it is empty.
+    pub display_name: String,
+    /// What the user may be at most.
+    pub profile: Profile,
+    /// The password.
+    pub password: String,
+}
+
+/// A token to add.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// On whose behalf it acts.
+    pub login: String,
+    /// What it is for.
+    pub name: String,
+    /// After how many days it expires; none for never.
+    pub days: Option<u32>,
+}
+
+/// Names that would be mistaken for visitors who have not signed in.
+const RESERVED: [&str; 4] = ["none", "null", "anonymous", "system"];
+
+impl App {
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// When the actor is no administrator, the login is taken or reserved, or the password too short.
+    pub async fn add_user(&self, actor: &Actor, user: NewUser) -> Result<(), AppError> {
+        require_admin(actor)?;
+        let login = Login::new(user.login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))?;
+        if RESERVED.contains(&login.as_str()) {
+            return Err(AppError::Invalid(format!("`{login}` is reserved: choose another login")));
+        }
+        password::check_new(&user.password)?;
+        let display_name = match user.display_name.trim() {
+            "" => login.to_string(),
+            name => name.to_owned(),
+        };
+        let password_hash = Some(PasswordHash(password::hash(user.password).await?));
+        self.inner
+            .node
+            .create_user(StoredUser {
+                login,
+                display_name,
+                profile: user.profile,
+                password_hash,
+                created_at: self.inner.clock.now(),
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// All users, by login.
+    ///
+    /// # Errors
+    /// When the actor is no administrator.
+    pub async fn users(&self, actor: &Actor) -> Result<Vec<User>, AppError> {
+        require_admin(actor)?;
+        Ok(self.inner.node.users().await?)
+    }
+
+    /// Shuts a user out at once, or lets the user in again. Sessions and tokens end; the name stays in the logs.
+    ///
+    /// # Errors
+    /// When the actor is no administrator, or there is no such user.
+    pub async fn set_user_disabled(&self, actor: &Actor, login: &str, disabled: bool) -> Result<(), AppError> {
+        require_admin(actor)?;
+        let login = parse_login(login)?;
+        if disabled {
+            self.inner.node.disable_user(&login, self.inner.clock.now()).await?;
+        } else {
+            self.inner.node.enable_user(&login).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets a user's password and ends the user's sessions.
+    ///
+    /// # Errors
+    /// When the actor is neither the user nor an administrator, or the password is too short.
+    pub async fn set_password(&self, actor: &Actor, login: &str, password: String) -> Result<(), AppError> {
+        let login = parse_login(login)?;
+        if actor.login != login {
+            require_admin(actor)?;
+        }
+        password::check_new(&password)?;
+        let hash = PasswordHash(password::hash(password).await?);
+        self.inner.node.set_password_hash(&login, hash, None).await?;
+        Ok(())
+    }
+
+    /// Adds an API token and gives its secret, which is shown this once.
+    ///
+    /// # Errors
+    /// When the actor is neither the user nor an administrator, or the user has a token of this name.
+    pub async fn add_token(&self, actor: &Actor, token: NewToken) -> Result<String, AppError> {
+        let login = parse_login(&token.login)?;
+        if actor.login != login {
+            require_admin(actor)?;
+        }
+        let secret = format!("stet_{}", new_secret());
+        let now = self.inner.clock.now();
+        self.inner
+            .node
+            .create_api_token(NewApiToken {
+                token_hash: secret_hash(&secret),
+                login,
+                name: token.name,
+                created_at: now,
+                expires_at: token.days.map(|days| after_s(now, i64::from(days) * 24 * 3600)),
+            })
+            .await?;
+        Ok(secret)
+    }
+
+    /// The API tokens of all users, newest first, without their secrets, which nobody has.
+    ///
+    /// # Errors
+    /// When the actor is no administrator.
+    pub async fn tokens(&self, actor: &Actor) -> Result<Vec<ApiToken>, AppError> {
+        require_admin(actor)?;
+        Ok(self.inner.node.api_tokens(None).await?)
+    }
+
+    /// Ends an API token at once.
+    ///
+    /// # Errors
+    /// When the actor is neither the user nor an administrator, or there is no such token.
+    pub async fn revoke_token(&self, actor: &Actor, login: &str, name: &str) -> Result<(), AppError> {
+        let login = parse_login(login)?;
+        if actor.login != login {
+            require_admin(actor)?;
+        }
+        let now: LogDate = self.inner.clock.now();
+        if self.inner.node.revoke_api_token(&login, name, now).await? {
+            Ok(())
+        } else {
+            Err(AppError::not_found(format!("token `{name}` of `{login}`")))
+        }
+    }
+}
+
+fn require_admin(actor: &Actor) -> Result<(), AppError> {
+    if actor.profile == Profile::Admin {
+        Ok(())
+    } else {
+        Err(AppError::NotAllowed("only an administrator may do this".to_owned()))
+    }
+}
+
+fn parse_login(login: &str) -> Result<Login, AppError> {
+    Login::new(login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))
+}

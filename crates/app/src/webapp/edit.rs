@@ -1,0 +1,591 @@
+//! Editing: what a person or program asks for becomes events, or is told why not.
+
+use std::collections::HashSet;
+
+use stet_domain::validate::{Refusal, validate};
+use stet_domain::{Action, Actor, ClientEventId, Event, EventId, Key, LogDate, Login, NewEvent, Source};
+use stet_store::{Append, Expected, Outcome};
+use uuid::Uuid;
+
+use super::open::OpenWebapp;
+use super::resolve::EditColumn;
+use super::rows::Row;
+use crate::App;
+use crate::error::AppError;
+
+/// The most edits in one request.
+pub const EDITS_MAX: usize = 10_000;
+
+/// The longest reason, in characters.
+const REASON_CHARACTERS_MAX: usize = 2_000;
+
+/// Edits made together: one paste, one validation, one cell.
+#[derive(Debug, Clone)]
+pub struct EditRequest {
+    /// The batch that they belong to; a new one when the client names none.
+    pub batch_id: Option<Uuid>,
+    /// By which way they came.
+    pub source: Source,
+    /// Why, in the author's words.
+    pub reason: Option<String>,
+    /// All or nothing.
+    pub atomic: bool,
+    /// The edits, in order.
+    pub edits: Vec<Edit>,
+}
+
+/// One edit as a client asks for it.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// The idempotency key; a new one when the client names none.
+    pub event_id: Option<ClientEventId>,
+    /// What to do.
+    pub change: Change,
+    /// What the author had seen.
+    pub seen: Seen,
+    /// The last event of the row that the author had seen, if the client says so: what a validation approves.
+    pub seen_row: Option<Option<EventId>>,
+}
+
+/// What an edit does.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Sets a cell; no value empties it.
+    Update {
+        /// The row.
+        key: String,
+        /// The column.
+        column: String,
+        /// The value as it was typed.
+        value: Option<String>,
+        /// What the author saw in the cell, if the client says so: `Some(None)` is an empty cell.
+        previous: Option<Option<String>>,
+    },
+    /// Takes the override of a cell, or everything done to a row, away.
+    Revert {
+        /// The row.
+        key: String,
+        /// The column; none for the whole row.
+        column: Option<String>,
+    },
+    /// Adds a row.
+    Create {
+        /// The values of the key columns and of any others, as they were typed.
+        values: Vec<(String, Option<String>)>,
+    },
+    /// Hides a row.
+    Delete {
+        /// The row.
+        key: String,
+    },
+}
+
+/// What the author of an edit had seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// The client does not say: the edit is made over whatever is there.
+    Unsaid,
+    /// The last event on the cell (or row) that the client knew, and none when it knew of none.
+    Event(Option<EventId>),
+}
+
+impl Seen {
+    fn expected(self) -> Expected {
+        match self {
+            Seen::Unsaid => Expected::Any,
+            Seen::Event(event) => Expected::Seen(event),
+        }
+    }
+}
+
+/// What became of one edit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EditResult {
+    /// It is in the log, durably.
+    Saved {
+        /// Its event.
+        event: EventId,
+        /// The value as it is kept.
+        value: Option<String>,
+    },
+    /// The cell has this value already: nothing was logged.
+    Unchanged {
+        /// The value.
+        value: Option<String>,
+    },
+    /// A rule refuses it.
+    Refused {
+        /// The rule and the reason.
+        refusal: Refusal,
+        /// What was typed.
+        value: Option<String>,
+    },
+    /// The cell or row moved after the author saw it.
+    Conflict {
+        /// What was typed.
+        yours: Option<String>,
+        /// How the cell is now.
+        current: CurrentCell,
+    },
+    /// Another edit of an all-or-nothing request was refused or met a conflict.
+    Skipped,
+}
+
+/// How a cell is, with who made it so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CurrentCell {
+    /// The value now.
+    pub value: Option<String>,
+    /// The event that moved it.
+    pub event: EventId,
+    /// Who did.
+    pub user: Login,
+    /// When.
+    pub date: LogDate,
+    /// What was done.
+    pub action: Action,
+}
+
+/// The answer to an [`EditRequest`].
+#[derive(Debug, Clone)]
+pub struct EditAnswer {
+    /// The position of the log that `rows` show.
+    pub version: i64,
+    /// What became of each edit, in their order.
+    pub results: Vec<EditResult>,
+    /// Every row that an edit named, as it is now.
+    pub rows: Vec<Row>,
+    /// The keys of rows that are no longer there.
+    pub deleted: Vec<String>,
+}
+
+/// The events of one edit, which are saved or not saved together.
+struct Unit {
+    /// The edit's place in the request.
+    place: usize,
+    events: Vec<(NewEvent, Expected)>,
+    /// What was typed, to give back.
+    typed: Option<String>,
+}
+
+impl App {
+    /// Edits cells and rows of a webapp.
+    ///
+    /// Every edit is checked by the same rules whatever its source. Those that pass are appended to the editlog, durably,
+    /// before this answers; the others are given back with the reason.
+    ///
+    /// # Errors
+    /// When the whole request cannot be worked on: unknown webapp, too many edits, a store that cannot write.
+    pub async fn edit(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        request: EditRequest,
+    ) -> Result<EditAnswer, AppError> {
+        let open = self.open_webapp(actor, project, webapp).await?;
+        self.edit_open(actor, &open, request).await
+    }
+
+    pub(super) async fn edit_open(
+        &self,
+        actor: &Actor,
+        open: &OpenWebapp,
+        request: EditRequest,
+    ) -> Result<EditAnswer, AppError> {
+        if request.edits.len() > EDITS_MAX {
+            return Err(AppError::Invalid(format!(
+                "{} edits are too many for one request: the most are {EDITS_MAX}",
+                request.edits.len()
+            )));
+        }
+        if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARACTERS_MAX) {
+            return Err(AppError::Invalid(format!("a reason has at most {REASON_CHARACTERS_MAX} characters")));
+        }
+        let batch = Batch {
+            actor,
+            batch_id: request.batch_id.unwrap_or_else(Uuid::now_v7),
+            source: request.source,
+            reason: request.reason.filter(|reason| !reason.trim().is_empty()),
+        };
+
+        let mut results: Vec<Option<EditResult>> = vec![None; request.edits.len()];
+        let mut touched: Vec<Key> = Vec::new();
+        let mut units: Vec<Unit> = Vec::new();
+        let mut created_here = HashSet::new();
+        for (place, edit) in request.edits.into_iter().enumerate() {
+            match open.prepare(&batch, edit, &mut touched, &mut created_here) {
+                Prepared::Events(events, typed) => units.push(Unit { place, events, typed }),
+                Prepared::Done(result) => results[place] = Some(result),
+            }
+        }
+        let refused = results.iter().flatten().any(|result| matches!(result, EditResult::Refused { .. }));
+        if request.atomic && refused {
+            units.clear();
+        }
+        let outcomes = append(open, units, request.atomic).await?;
+        let version = open.catch_up().await?;
+        for (place, outcome) in outcomes {
+            results[place] = Some(open.result_of(outcome));
+        }
+        touched.sort();
+        touched.dedup();
+        let (rows, deleted) = open.rows_of(&touched);
+        Ok(EditAnswer {
+            version,
+            results: results.into_iter().map(|result| result.unwrap_or(EditResult::Skipped)).collect(),
+            rows,
+            deleted,
+        })
+    }
+}
+
+struct Batch<'a> {
+    actor: &'a Actor,
+    batch_id: Uuid,
+    source: Source,
+    reason: Option<String>,
+}
+
+impl Batch<'_> {
+    fn event(
+        &self,
+        event_id: ClientEventId,
+        action: Action,
+        key: Key,
+        column: Option<&str>,
+        value: Option<String>,
+        previous: Option<String>,
+    ) -> NewEvent {
+        NewEvent {
+            user: self.actor.login.clone(),
+            action,
+            key,
+            column_name: column.map(str::to_owned),
+            value,
+            previous,
+            batch_id: self.batch_id,
+            source: self.source,
+            reason: self.reason.clone(),
+            event_id,
+        }
+    }
+}
+
+enum Prepared {
+    /// Events to append, and what was typed.
+    Events(Vec<(NewEvent, Expected)>, Option<String>),
+    /// Nothing to append.
+    Done(EditResult),
+}
+
+fn refused(refusal: Refusal, value: Option<String>) -> Prepared {
+    Prepared::Done(EditResult::Refused { refusal, value })
+}
+
+impl OpenWebapp {
+    fn prepare(
+        &self,
+        batch: &Batch<'_>,
+        edit: Edit,
+        touched: &mut Vec<Key>,
+        created_here: &mut HashSet<String>,
+    ) -> Prepared {
+        let event_id = edit.event_id.unwrap_or_else(|| ClientEventId(Uuid::now_v7()));
+        match edit.change {
+            Change::Update { key, column, value, previous } => {
+                touched.push(Key::from_text(key.as_str()));
+                let seen = (edit.seen, edit.seen_row);
+                self.prepare_update(batch, event_id, seen, key, &column, value, previous)
+            }
+            Change::Revert { key, column } => {
+                touched.push(Key::from_text(key.as_str()));
+                self.prepare_revert(batch, event_id, edit.seen, key, column.as_deref())
+            }
+            Change::Delete { key } => {
+                touched.push(Key::from_text(key.as_str()));
+                if !self.resolved.webapp.delete_rows {
+                    return refused(Refusal::new("rows", "rows cannot be deleted in this table"), None);
+                }
+                let expected = match (self.row(&key), self.is_deleted(&key)) {
+                    (Some(_), _) => edit.seen.expected(),
+                    // A request that was sent twice is answered as the first time; any other meets the deletion.
+                    (None, true) => Expected::Seen(None),
+                    (None, false) => return refused(no_row(&key), None),
+                };
+                let event = batch.event(event_id, Action::Delete, Key::from_text(key), None, None, None);
+                Prepared::Events(vec![(event, expected)], None)
+            }
+            Change::Create { values } => match self.prepare_create(batch, event_id, edit.seen, values, created_here) {
+                Ok((key, events)) => {
+                    touched.push(key);
+                    Prepared::Events(events, None)
+                }
+                Err(refusal) => refused(refusal, None),
+            },
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn prepare_update(
+        &self,
+        batch: &Batch<'_>,
+        event_id: ClientEventId,
+        (seen, edit_seen_row): (Seen, Option<Option<EventId>>),
+        key: String,
+        column: &str,
+        typed: Option<String>,
+        previous: Option<Option<String>>,
+    ) -> Prepared {
+        let editable = match self.resolved.editable(column) {
+            Ok(editable) => editable,
+            Err(refusal) => return refused(refusal, typed),
+        };
+        let value = match self.check(editable, typed.as_deref()) {
+            Ok(value) => value,
+            Err(refusal) => return refused(refusal, typed),
+        };
+        let Some(row) = self.row(&key) else {
+            return refused(no_row(&key), typed);
+        };
+        let now = row.cells.get(editable.place).cloned().flatten();
+        // What the client says it saw counts when it is a value of the column at all.
+        let previous = match previous {
+            Some(Some(text)) => editable.column_type.canonical(&text).map_or_else(|_| now.clone(), Some),
+            Some(None) => None,
+            None => now.clone(),
+        };
+        let ticked = self.resolved.webapp.validation_column.as_deref() == Some(column) && value.as_deref() == Some("true");
+        if value == now && previous == now && !ticked {
+            return Prepared::Done(EditResult::Unchanged { value });
+        }
+        let key = Key::from_text(key);
+        let mut events = Vec::new();
+        if ticked {
+            // What was approved goes on record: the value of every editable column of the row.
+            for other in self.resolved.editable_columns().filter(|other| other.name != column) {
+                let value = row.cells.get(other.place).cloned().flatten();
+                let derived = event_id.derive(&other.name);
+                let event =
+                    batch.event(derived, Action::Update, key.clone(), Some(&other.name), value.clone(), value);
+                // Nobody approves a value that they have not seen.
+                let expected = edit_seen_row.unwrap_or_else(|| row.seen(&other.name));
+                events.push((event, Expected::Seen(expected)));
+            }
+        }
+        let event = batch.event(event_id, Action::Update, key, Some(column), value, previous);
+        events.push((event, seen.expected()));
+        Prepared::Events(events, typed)
+    }
+
+    fn prepare_revert(
+        &self,
+        batch: &Batch<'_>,
+        event_id: ClientEventId,
+        seen: Seen,
+        key: String,
+        column: Option<&str>,
+    ) -> Prepared {
+        if let Some(column) = column
+            && let Err(refusal) = self.resolved.editable(column)
+        {
+            return refused(refusal, None);
+        }
+        let previous = match (column, self.row(&key)) {
+            (Some(column), Some(row)) => {
+                self.resolved.place(column).and_then(|place| row.cells.get(place).cloned().flatten())
+            }
+            _ => None,
+        };
+        if self.row(&key).is_none() && !self.is_deleted(&key) {
+            return refused(no_row(&key), None);
+        }
+        let event = batch.event(event_id, Action::Revert, Key::from_text(key), column, None, previous);
+        Prepared::Events(vec![(event, seen.expected())], None)
+    }
+
+    fn prepare_create(
+        &self,
+        batch: &Batch<'_>,
+        event_id: ClientEventId,
+        seen: Seen,
+        values: Vec<(String, Option<String>)>,
+        created_here: &mut HashSet<String>,
+    ) -> Result<(Key, Vec<(NewEvent, Expected)>), Refusal> {
+        if !self.resolved.webapp.create_rows {
+            return Err(Refusal::new("rows", "rows cannot be added in this table"));
+        }
+        let mut parts = Vec::with_capacity(self.resolved.keys.len());
+        for column in &self.resolved.keys {
+            let typed = values.iter().find(|(name, _)| *name == column.name).and_then(|(_, value)| value.as_deref());
+            let Some(typed) = typed else {
+                return Err(Refusal::new("key", format!("a new row needs a value for its key `{}`", column.name)));
+            };
+            let text = column
+                .column_type
+                .canonical(typed)
+                .map_err(|error| Refusal::new("key", format!("`{}`: {error}", column.name)))?;
+            parts.push(text);
+        }
+        let key = Key::from_parts(&parts);
+        key.parts(parts.len()).map_err(|error| Refusal::new("key", error.to_string()))?;
+        let here = self.row(key.as_str());
+        // A creation that was sent twice is answered as the first time: the store knows its event id.
+        let perhaps_again = here.as_ref().is_some_and(|row| row.created);
+        if (here.is_some() && !perhaps_again) || !created_here.insert(key.to_string()) {
+            return Err(row_exists(key.as_str()));
+        }
+        let mut cells = Vec::new();
+        for (name, typed) in &values {
+            if self.resolved.keys.iter().any(|column| column.name == *name) {
+                continue;
+            }
+            let editable = self.resolved.editable(name)?;
+            let value = self
+                .check(editable, typed.as_deref())
+                .map_err(|refusal| Refusal::new(refusal.rule, format!("{name}: {}", refusal.message)))?;
+            cells.push((name.as_str(), value));
+        }
+        for required in self.resolved.editable_columns().filter(|column| column.rules.required) {
+            if !cells.iter().any(|(name, _)| *name == required.name) {
+                return Err(Refusal::new("required", format!("a new row needs a value for `{}`", required.name)));
+            }
+        }
+        let expected = match (perhaps_again, seen) {
+            (true, _) => Expected::Seen(None),
+            (false, Seen::Unsaid) => Expected::Seen(self.row_event(key.as_str())),
+            (false, said) => said.expected(),
+        };
+        let mut events = Vec::new();
+        if cells.is_empty() {
+            events.push((batch.event(event_id, Action::Create, key.clone(), None, None, None), expected));
+        }
+        for (index, (name, value)) in cells.into_iter().enumerate() {
+            let id = if index == 0 { event_id } else { event_id.derive(name) };
+            events.push((batch.event(id, Action::Create, key.clone(), Some(name), value, None), expected));
+        }
+        Ok((key, events))
+    }
+
+    /// Checks a value by the rules of its column, the linked dataset included.
+    fn check(&self, column: &EditColumn, typed: Option<&str>) -> Result<Option<String>, Refusal> {
+        let value = validate(column.column_type, &column.rules, typed)?;
+        if let (Some(link), Some(text)) = (self.links.get(&column.name), value.as_deref())
+            && !link.contains(text)
+        {
+            let dataset = column.link.as_ref().map_or("", |link| link.dataset.as_str());
+            return Err(Refusal::new("link", format!("`{text}` is not in `{dataset}`: choose one from the list")));
+        }
+        Ok(value)
+    }
+
+    fn result_of(&self, outcome: UnitOutcome) -> EditResult {
+        match outcome {
+            UnitOutcome::Saved(event) => EditResult::Saved { event: event.id, value: event.value },
+            UnitOutcome::Skipped => EditResult::Skipped,
+            UnitOutcome::IdTaken { typed } => EditResult::Refused {
+                refusal: Refusal::new(
+                    "event_id",
+                    "another edit was sent with the same event id: give each edit its own, or reload the page",
+                ),
+                value: typed,
+            },
+            UnitOutcome::Conflict { with, typed, creation: true, .. } => {
+                EditResult::Refused { refusal: row_exists(with.key.as_str()), value: typed }
+            }
+            UnitOutcome::Conflict { with, asked, typed, .. } => {
+                let value = match asked.as_deref().and_then(|column| self.resolved.place(column)) {
+                    Some(place) => self.row(with.key.as_str()).and_then(|row| row.cells.get(place).cloned().flatten()),
+                    None => with.value.clone(),
+                };
+                let current = CurrentCell {
+                    value,
+                    event: with.id,
+                    user: with.user,
+                    date: with.date,
+                    action: with.action,
+                };
+                EditResult::Conflict { yours: typed, current }
+            }
+        }
+    }
+}
+
+fn row_exists(key: &str) -> Refusal {
+    Refusal::new("key", format!("there is a row with the key `{key}` already"))
+}
+
+fn no_row(key: &str) -> Refusal {
+    Refusal::new("key", format!("there is no row with the key `{key}`: it was deleted, or the original has changed"))
+}
+
+enum UnitOutcome {
+    /// The unit's own event, new or appended by an earlier request.
+    Saved(Event),
+    Conflict {
+        with: Event,
+        /// The column that was edited.
+        asked: Option<String>,
+        typed: Option<String>,
+        /// Whether a row was to be created.
+        creation: bool,
+    },
+    IdTaken {
+        typed: Option<String>,
+    },
+    Skipped,
+}
+
+/// Appends the units and says what became of each, by its place in the request.
+async fn append(open: &OpenWebapp, units: Vec<Unit>, atomic: bool) -> Result<Vec<(usize, UnitOutcome)>, AppError> {
+    // Edits of one event stand for themselves and go together; each edit of several events is all or nothing.
+    let mut groups: Vec<(bool, Vec<Unit>)> = Vec::new();
+    if atomic {
+        groups.push((true, units));
+    } else {
+        let (single, several): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| unit.events.len() == 1);
+        groups.push((false, single));
+        groups.extend(several.into_iter().map(|unit| (true, vec![unit])));
+    }
+    let requests = groups.into_iter().filter(|(_, units)| !units.is_empty()).map(|(atomic, units)| async move {
+        let events = units.iter().flat_map(|unit| unit.events.iter().cloned()).collect();
+        let outcomes = open.editlog.append(Append { atomic, events }).await?;
+        Ok::<_, AppError>(outcomes_of(units, outcomes))
+    });
+    // Sent together, so that they share a commit; the queue of the store limits how many wait.
+    let mut all = Vec::new();
+    for answer in futures_util::future::join_all(requests).await {
+        all.extend(answer?);
+    }
+    Ok(all)
+}
+
+fn outcomes_of(units: Vec<Unit>, outcomes: Vec<Outcome>) -> Vec<(usize, UnitOutcome)> {
+    let mut outcomes = outcomes.into_iter();
+    let mut answers = Vec::with_capacity(units.len());
+    for unit in units {
+        let count = unit.events.len();
+        let of_unit: Vec<Outcome> = outcomes.by_ref().take(count).collect();
+        // The edit's own event is the one that its answer is about: the last of a validation, the first of a creation.
+        let creation = unit.events.first().is_some_and(|(event, _)| event.action == Action::Create);
+        let own = if creation { 0 } else { count.saturating_sub(1) };
+        let asked = unit.events.get(own).and_then(|(event, _)| event.column_name.clone());
+        let conflict = of_unit.iter().find_map(|outcome| match outcome {
+            Outcome::Conflict(event) => Some(event.clone()),
+            _ => None,
+        });
+        let taken = of_unit.iter().any(|outcome| matches!(outcome, Outcome::EventIdTaken(_)));
+        let typed = unit.typed;
+        let answer = match (of_unit.into_iter().nth(own), conflict, taken) {
+            (Some(Outcome::Appended(event) | Outcome::AlreadyThere(event)), _, _) => UnitOutcome::Saved(event),
+            (_, Some(with), _) => {
+                let asked = with.column_name.clone().or(asked);
+                UnitOutcome::Conflict { with, asked, typed, creation }
+            }
+            (_, None, true) => UnitOutcome::IdTaken { typed },
+            _ => UnitOutcome::Skipped,
+        };
+        answers.push((unit.place, answer));
+    }
+    answers
+}

@@ -1,0 +1,16 @@
+//! The table: opening a webapp, reading its rows, editing them, and hearing of others' edits.
+
+mod edit;
+mod feed;
+mod open;
+mod read;
+mod resolve;
+mod rows;
+
+pub use edit::{Change, CurrentCell, EDITS_MAX, Edit, EditAnswer, EditRequest, EditResult, Seen};
+pub use feed::{Feed, FeedEvent, Hello, Presence};
+pub use open::OpenWebapps;
+pub use read::{ColumnView, Description, History, LinkOptions};
+pub use resolve::{EditColumn, Resolved, TableColumn};
+pub use rows::{CellEdit, EditState, LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row};
+pub use stet_engine::live::{Filter, Query, Sort, StateFilter, Test};

@@ -1,0 +1,346 @@
+//! Opening a webapp: its original as a snapshot, its editlog replayed over it, its linked datasets, and what keeps them
+//! up to date.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use stet_domain::project::{Project, Webapp};
+use stet_domain::{Actor, EventId, Key, Login, ProjectKey, WebappName};
+use stet_engine::control::Control;
+use stet_engine::live::{LinkIndex, LiveTable};
+use stet_engine::read::FileSource;
+use stet_engine::snapshot::Snapshot;
+use stet_store::Editlog;
+
+use super::feed::{Board, FeedEvent};
+use super::read::table_spec;
+use super::resolve::Resolved;
+use super::rows::Row;
+use crate::App;
+use crate::datasets::{blocking, find};
+use crate::error::{AppError, Chain};
+
+/// How often the original's files are looked at for a change.
+const LOOK_AT_ORIGINAL: Duration = Duration::from_secs(1);
+
+/// How long a table that nobody looks at stays open.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+
+/// How many events are read from the log at a time.
+const EVENTS_AT_ONCE: usize = 10_000;
+
+/// The most changed rows that listeners are sent; with more they are told to look anew.
+const ANNOUNCED_ROWS_MAX: usize = 200;
+
+/// The tables that are open.
+#[derive(Default)]
+pub struct OpenWebapps {
+    slots: Mutex<HashMap<(ProjectKey, WebappName), Arc<Slot>>>,
+}
+
+/// The place of one open table; its lock makes sure that it is opened once.
+#[derive(Default)]
+struct Slot {
+    open: tokio::sync::Mutex<Option<Arc<OpenWebapp>>>,
+}
+
+/// A table as it is open: one loading of its original. When the original is loaded again, another takes its place, and
+/// requests that began on this one end on it.
+pub struct OpenWebapp {
+    /// The settings, held against the original.
+    pub resolved: Arc<Resolved>,
+    pub(super) editlog: Editlog,
+    pub(super) links: BTreeMap<String, Arc<LinkIndex>>,
+    pub(super) live: LiveTable,
+    project: ProjectKey,
+    source: FileSource,
+    board: Arc<Board>,
+    /// Events are taken from the log by one at a time, so that they come in order.
+    turn: tokio::sync::Mutex<()>,
+    original_changed: AtomicBool,
+    /// Another loading has taken this one's place: it no longer speaks to the listeners.
+    retired: AtomicBool,
+    used: Mutex<Instant>,
+}
+
+impl App {
+    /// The open table of a webapp; opens it if it is not.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use, its settings do not fit its original, or the original
+    /// cannot be read.
+    pub(crate) async fn open_webapp(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+    ) -> Result<Arc<OpenWebapp>, AppError> {
+        let project = self.project(actor, project)?;
+        let (name, definition) = find_webapp(&project, webapp)?;
+        let slot = self.slot(&project.key, &name);
+        let mut place = slot.open.lock().await;
+        if let Some(open) = place.as_ref() {
+            if open.resolved.webapp == definition && open.is_of(self, &project) {
+                open.touch();
+                return Ok(open.clone());
+            }
+            // The settings changed: the table is opened by the new ones, and its listeners go on there.
+            let next = self.load(&project, &definition, open.board.clone()).await?;
+            return Ok(self.replace(&mut place, next, None));
+        }
+        let open = Arc::new(self.load(&project, &definition, Board::new()).await?);
+        *place = Some(open.clone());
+        drop(place);
+        self.keep_up(Arc::downgrade(&slot), (project.key.clone(), name));
+        Ok(open)
+    }
+
+    /// Loads the original of a webapp again, for everybody who has it open.
+    ///
+    /// # Errors
+    /// As when the webapp is opened; what was open stays then.
+    pub async fn reload_original(&self, actor: &Actor, project: &str, webapp: &str) -> Result<String, AppError> {
+        let open = self.open_webapp(actor, project, webapp).await?;
+        let project = self.project(actor, project)?;
+        let (name, definition) = find_webapp(&project, webapp)?;
+        let slot = self.slot(&project.key, &name);
+        // The new snapshot is made beside the old one, which goes on serving.
+        let next = self.load(&project, &definition, open.board.clone()).await?;
+        let mut place = slot.open.lock().await;
+        Ok(self.replace(&mut place, next, Some(actor.login.clone())).snapshot())
+    }
+
+    fn replace(
+        &self,
+        place: &mut Option<Arc<OpenWebapp>>,
+        next: OpenWebapp,
+        user: Option<Login>,
+    ) -> Arc<OpenWebapp> {
+        let next = Arc::new(next);
+        if let Some(before) = place.replace(next.clone()) {
+            before.retired.store(true, Ordering::SeqCst);
+        }
+        next.board.announce(FeedEvent::Reloaded {
+            snapshot: next.snapshot(),
+            version: next.version(),
+            total: next.total(),
+            user,
+        });
+        next
+    }
+
+    fn slot(&self, project: &ProjectKey, webapp: &WebappName) -> Arc<Slot> {
+        let mut slots = self.inner.webapps.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.entry((project.clone(), webapp.clone())).or_default().clone()
+    }
+
+    async fn load(
+        &self,
+        project: &Arc<Project>,
+        webapp: &Webapp,
+        board: Arc<Board>,
+    ) -> Result<OpenWebapp, AppError> {
+        let editlog = self.editlogs(&project.key).await?.initialise(&webapp.original).await?;
+        let reader = editlog.reader()?;
+        let (app, project, webapp, log) = (self.clone(), project.clone(), webapp.clone(), editlog.clone());
+        blocking(move || {
+            let explain = |error| app.explain_missing(&project, error);
+            let source = app.file_source(&project, find(&project, webapp.original.as_str())?)?;
+            let columns = source.columns().map_err(explain)?;
+            let resolved = Arc::new(Resolved::new(&webapp, &columns)?);
+            let unwatched = Control::unwatched();
+            let cache = app.inner.folder.cache(&project.key);
+            let snapshot = Snapshot::open(&source, &webapp.primary_keys, &cache, &unwatched).map_err(explain)?;
+
+            let mut links = BTreeMap::new();
+            let mut by_link: HashMap<_, Arc<LinkIndex>> = HashMap::new();
+            for editable in &webapp.editable {
+                let Some(link) = &editable.link else { continue };
+                let known = (link.dataset.clone(), link.key.clone(), link.label.clone(), link.lookups.clone());
+                let index = match by_link.get(&known) {
+                    Some(index) => index.clone(),
+                    None => {
+                        let source = app.file_source(&project, find(&project, link.dataset.as_str())?)?;
+                        let index = LinkIndex::load(&source, &link.key, &link.label, &link.lookups, &unwatched).map_err(explain)?;
+                        let index = Arc::new(index);
+                        by_link.insert(known, index.clone());
+                        index
+                    }
+                };
+                links.insert(editable.column.clone(), index);
+            }
+
+            let live = LiveTable::open(snapshot, &table_spec(&resolved, &links))?;
+            let mut events = Vec::new();
+            reader.scan(None, None, &mut |event| {
+                events.push(event);
+                if events.len() == EVENTS_AT_ONCE {
+                    live.push(&events);
+                    events.clear();
+                }
+                ControlFlow::Continue(())
+            })?;
+            live.push(&events);
+            Ok(OpenWebapp {
+                resolved,
+                editlog: log,
+                links,
+                live,
+                project: project.key.clone(),
+                source,
+                board,
+                turn: tokio::sync::Mutex::new(()),
+                original_changed: AtomicBool::new(false),
+                retired: AtomicBool::new(false),
+                used: Mutex::new(Instant::now()),
+            })
+        })
+        .await
+    }
+
+    /// Follows the editlog and the original of an open table until nobody looks at it for a while.
+    fn keep_up(&self, slot: Weak<Slot>, name: (ProjectKey, WebappName)) {
+        let app = self.clone();
+        tokio::spawn(async move {
+            let mut looked = tokio::time::interval(LOOK_AT_ORIGINAL);
+            let Some(mut watch) = current(&slot).await.map(|open| open.editlog.watch()) else { return };
+            // What was appended between the opening and the watching is taken at the first look.
+            watch.mark_changed();
+            loop {
+                let moved = tokio::select! {
+                    changed = watch.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        true
+                    }
+                    _ = looked.tick() => false,
+                };
+                let Some(open) = current(&slot).await else { return };
+                if moved {
+                    if let Err(error) = open.catch_up().await {
+                        tracing::warn!(project = %name.0, webapp = %name.1, error = %Chain(&error), "cannot follow the editlog");
+                    }
+                    continue;
+                }
+                open.look_at_original().await;
+                if open.is_idle() {
+                    let mut slots = app.inner.webapps.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                    slots.remove(&name);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+async fn current(slot: &Weak<Slot>) -> Option<Arc<OpenWebapp>> {
+    slot.upgrade()?.open.lock().await.clone()
+}
+
+fn find_webapp(project: &Project, webapp: &str) -> Result<(WebappName, Webapp), AppError> {
+    WebappName::new(webapp)
+        .ok()
+        .and_then(|name| Some((name.clone(), project.webapps.get(&name)?.clone())))
+        .ok_or_else(|| AppError::not_found(format!("webapp `{webapp}` in project `{}`", project.key)))
+}
+
+impl OpenWebapp {
+    /// Takes what is new in the editlog, tells the listeners, and gives the position.
+    pub(super) async fn catch_up(&self) -> Result<i64, AppError> {
+        let _turn = self.turn.lock().await;
+        loop {
+            let after = Some(EventId(self.version())).filter(|id| id.0 > 0);
+            let events = self.editlog.read_since(after, EVENTS_AT_ONCE).await?;
+            let Some(last) = events.last() else { return Ok(self.version()) };
+            let user = last.user.clone();
+            let more = events.len() == EVENTS_AT_ONCE;
+            let keys = self.live.push(&events);
+            if !self.retired.load(Ordering::SeqCst) {
+                let invalidate = more || keys.len() > ANNOUNCED_ROWS_MAX;
+                let (rows, deleted) = if invalidate { Default::default() } else { self.rows_of(&keys) };
+                self.board.announce(FeedEvent::Edit {
+                    version: self.version(),
+                    user,
+                    rows: Arc::new(rows),
+                    deleted: Arc::new(deleted),
+                    invalidate,
+                });
+            }
+        }
+    }
+
+    async fn look_at_original(&self) {
+        let (source, key) = (self.source.clone(), self.resolved.webapp.primary_keys.clone());
+        let identity = tokio::task::spawn_blocking(move || Snapshot::identity_of(&source, &key)).await;
+        // An original that is not there at the moment is being replaced; what is loaded goes on serving.
+        let Ok(Ok(identity)) = identity else { return };
+        let changed = identity != self.live.snapshot().identity();
+        if changed != self.original_changed.swap(changed, Ordering::SeqCst) && changed {
+            self.board.announce(FeedEvent::Original);
+        }
+    }
+
+    fn is_of(&self, app: &App, project: &Project) -> bool {
+        // A dataset that the project now reads from elsewhere is another one.
+        find(project, self.resolved.webapp.original.as_str())
+            .and_then(|dataset| app.file_source(project, dataset))
+            .is_ok_and(|source| source.path == self.source.path && source.columns == self.source.columns)
+            && self.project == project.key
+    }
+
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.board.is_empty() && self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > IDLE
+    }
+
+    pub(super) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// The position of the log that the table shows; 0 for an empty log.
+    pub(super) fn version(&self) -> i64 {
+        self.live.version()
+    }
+
+    /// The identity of the original that is loaded.
+    pub(super) fn snapshot(&self) -> String {
+        self.live.snapshot().identity().to_owned()
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.live.total()
+    }
+
+    pub(super) fn original_changed(&self) -> bool {
+        self.original_changed.load(Ordering::SeqCst)
+    }
+
+    /// A row as it is now; none when there is none, or it is deleted.
+    pub(super) fn row(&self, key: &str) -> Option<Row> {
+        self.live.row(&Key::from_text(key)).map(Row::from)
+    }
+
+    /// Rows as they are now, and the keys of those that are not there.
+    pub(super) fn rows_of(&self, keys: &[Key]) -> (Vec<Row>, Vec<String>) {
+        let found = self.live.rows(keys);
+        let deleted = found.deleted.iter().map(Key::to_string).collect();
+        (found.rows.into_iter().map(Row::from).collect(), deleted)
+    }
+
+    /// Whether the log says that a row is deleted.
+    pub(super) fn is_deleted(&self, key: &str) -> bool {
+        self.live.last_edit(&Key::from_text(key)).is_some_and(|last| last.deleted)
+    }
+
+    /// The event that an edit of the whole row has to have seen.
+    pub(super) fn row_event(&self, key: &str) -> Option<EventId> {
+        self.live.last_edit(&Key::from_text(key)).and_then(|last| last.row_event)
+    }
+}

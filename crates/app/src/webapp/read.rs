@@ -1,0 +1,266 @@
+//! Reading the table: what it is, its rows, the history of a cell, and the choices of linked columns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stet_domain::project::Editable;
+use stet_domain::{Actor, Event, Key, ProjectKey};
+use stet_engine::live::{EditableSpec, LinkIndex, LinkRow, Query, TableSpec};
+
+use super::open::OpenWebapp;
+use super::resolve::{Resolved, TableColumn};
+use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, labels};
+use crate::App;
+use crate::error::AppError;
+
+/// The most events in one answer about a cell or row.
+const HISTORY_MAX: usize = 500;
+
+/// The most choices in one answer.
+const OPTIONS_MAX: usize = 100;
+
+/// What a table is.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// The project.
+    pub project: ProjectKey,
+    /// The settings, held against the original.
+    pub webapp: Arc<Resolved>,
+    /// Why nothing can be edited, in plain words; none when it can.
+    pub read_only: Option<String>,
+    /// The position of the log.
+    pub version: i64,
+    /// The identity of the original that is loaded.
+    pub snapshot: String,
+    /// How many rows there are.
+    pub total: usize,
+    /// Whether the original's data changed since it was loaded.
+    pub original_changed: bool,
+}
+
+/// A column of the table with its settings.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnView<'a> {
+    /// The column.
+    pub column: &'a TableColumn,
+    /// Its settings, if it can be edited.
+    pub editable: Option<&'a Editable>,
+}
+
+impl Description {
+    /// The columns with their settings, in order.
+    pub fn columns(&self) -> impl Iterator<Item = ColumnView<'_>> {
+        let webapp = &self.webapp.webapp;
+        self.webapp.columns.iter().map(|column| ColumnView { column, editable: webapp.editable(&column.name) })
+    }
+}
+
+/// What happened to a cell or a row.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// The original's value of the cell now; none for null, and for a row.
+    pub original: Option<String>,
+    /// The events, newest first.
+    pub events: Vec<Event>,
+}
+
+/// Choices for a linked column.
+#[derive(Debug, Clone)]
+pub struct LinkOptions {
+    /// The choices, best first.
+    pub options: Vec<LinkOption>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl App {
+    /// What a table is.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use, or it cannot be opened.
+    pub async fn describe_webapp(&self, actor: &Actor, project: &str, webapp: &str) -> Result<Description, AppError> {
+        let open = self.open_webapp(actor, project, webapp).await?;
+        let read_only = open.resolved.editable_columns().next().is_none().then(|| {
+            format!("no column of this table can be edited: add one to webapps/{webapp}.toml")
+        });
+        Ok(Description {
+            project: self.project(actor, project)?.key.clone(),
+            webapp: open.resolved.clone(),
+            read_only,
+            version: open.version(),
+            snapshot: open.snapshot(),
+            total: open.total(),
+            original_changed: open.original_changed(),
+        })
+    }
+
+    /// Rows of the table, filtered and sorted, from a place on.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use, or the query makes no sense.
+    pub async fn rows(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        query: Query,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Page, AppError> {
+        if limit > PAGE_ROWS_MAX {
+            return Err(AppError::Invalid(format!("{limit} rows are too many at once: the most are {PAGE_ROWS_MAX}")));
+        }
+        let open = self.open_webapp(actor, project, webapp).await?;
+        let login = actor.login.clone();
+        // A new order over many rows takes a while: it is made beside the other requests.
+        crate::datasets::blocking(move || {
+            let page = open.live.page(&query, offset, limit, &login)?;
+            Ok(Page {
+                version: page.version,
+                snapshot: page.snapshot,
+                total: page.total,
+                offset,
+                links: labels(page.links),
+                rows: page.rows.into_iter().map(Row::from).collect(),
+            })
+        })
+        .await
+    }
+
+    /// One row as it is now; none when there is none.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use.
+    pub async fn read_row(&self, actor: &Actor, project: &str, webapp: &str, key: &str) -> Result<Option<Row>, AppError> {
+        Ok(self.open_webapp(actor, project, webapp).await?.row(key))
+    }
+
+    /// The labels of the linked values in rows.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use.
+    pub async fn links_of(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        rows: &[Row],
+    ) -> Result<LinkLabels, AppError> {
+        Ok(self.open_webapp(actor, project, webapp).await?.labels_of(rows))
+    }
+
+    /// What happened to a cell, or to a row.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use, or no such column.
+    pub async fn history(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        key: &str,
+        column: Option<&str>,
+    ) -> Result<History, AppError> {
+        let open = self.open_webapp(actor, project, webapp).await?;
+        if let Some(column) = column
+            && open.resolved.place(column).is_none()
+        {
+            return Err(AppError::not_found(format!("column `{column}` in this table")));
+        }
+        let events = open.editlog.history(key, column, None, HISTORY_MAX).await?;
+        let original = match column {
+            Some(column) => open.live.cell(&Key::from_text(key), column)?.and_then(|cell| cell.original),
+            None => None,
+        };
+        Ok(History { original, events })
+    }
+
+    /// Choices for a linked column.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use, or the column is not linked.
+    pub async fn link_options(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        column: &str,
+        term: &str,
+        limit: usize,
+    ) -> Result<LinkOptions, AppError> {
+        let open = self.open_webapp(actor, project, webapp).await?;
+        let index = open.link(column)?;
+        let (limit, term) = (limit.clamp(1, OPTIONS_MAX), term.to_owned());
+        crate::datasets::blocking(move || {
+            let found = index.search(&term, limit);
+            let option = |row: LinkRow<'_>| LinkOption { value: row.key.to_owned(), label: row.into() };
+            Ok(LinkOptions { more: found.more, options: found.rows.into_iter().map(option).collect() })
+        })
+        .await
+    }
+
+    /// What a value of a linked column, or of a linked dataset, means; none when it is not there.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use, or no such linked column or dataset.
+    pub async fn link_label(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        link: &str,
+        key: &str,
+    ) -> Result<Option<LinkLabel>, AppError> {
+        let open = self.open_webapp(actor, project, webapp).await?;
+        Ok(open.link(link)?.get(key).map(LinkLabel::from))
+    }
+}
+
+impl OpenWebapp {
+    /// The choices of a linked column, named by the column or by the linked dataset.
+    fn link(&self, name: &str) -> Result<Arc<LinkIndex>, AppError> {
+        self.links
+            .get(name)
+            .or_else(|| {
+                let column = self.resolved.editable_columns().find(|column| {
+                    column.link.as_ref().is_some_and(|link| link.dataset.as_str() == name)
+                })?;
+                self.links.get(&column.name)
+            })
+            .cloned()
+            .ok_or_else(|| AppError::not_found(format!("linked column or dataset `{name}` in this table")))
+    }
+
+    /// What the linked values in rows mean.
+    pub(super) fn labels_of(&self, rows: &[Row]) -> LinkLabels {
+        let mut labels = BTreeMap::new();
+        for (column, index) in &self.links {
+            let Some(place) = self.resolved.place(column) else { continue };
+            let mut of_column = BTreeMap::new();
+            for value in rows.iter().filter_map(|row| row.cells.get(place)?.as_ref()) {
+                if of_column.contains_key(value) {
+                    continue;
+                }
+                if let Some(found) = index.get(value) {
+                    of_column.insert(value.clone(), LinkLabel::from(found));
+                }
+            }
+            labels.insert(column.clone(), of_column);
+        }
+        labels
+    }
+}
+
+/// What the engine has to know of a table.
+pub(super) fn table_spec(resolved: &Resolved, links: &BTreeMap<String, Arc<LinkIndex>>) -> TableSpec {
+    let editable = resolved.editable_columns().map(|column| EditableSpec {
+        name: column.name.clone(),
+        column_type: Some(column.column_type),
+        link: links.get(&column.name).cloned(),
+    });
+    TableSpec {
+        name: resolved.webapp.name.to_string(),
+        columns: Some(resolved.columns.iter().map(|column| column.name.clone()).collect()),
+        editable: editable.collect(),
+    }
+}

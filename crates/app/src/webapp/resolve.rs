@@ -1,0 +1,201 @@
+//! A webapp's settings held against the original as it is: which columns there are, of which types, and what fits no more.
+
+use std::collections::HashMap;
+
+use stet_domain::ColumnType;
+use stet_domain::apply::EditableColumn;
+use stet_domain::project::{Column, Link, Webapp};
+use stet_domain::validate::{Refusal, Rules};
+
+use crate::error::AppError;
+
+/// A webapp whose settings fit its original.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The settings.
+    pub webapp: Webapp,
+    /// The primary-key columns, in order.
+    pub keys: Vec<Column>,
+    /// Every column of the table, in order: keys first.
+    pub columns: Vec<TableColumn>,
+    /// The columns of the original, in its order.
+    pub original_columns: Vec<Column>,
+    places: HashMap<String, usize>,
+    editable: Vec<EditColumn>,
+}
+
+/// A column of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub column_type: ColumnType,
+    /// Whether it belongs to the primary key.
+    pub key: bool,
+    /// Whether the original has it, rather than the webapp adding it.
+    pub in_original: bool,
+}
+
+/// A column that can be edited, with everything that an edit has to meet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EditColumn {
+    /// Its name.
+    pub name: String,
+    /// Its place in [`Resolved::columns`].
+    pub place: usize,
+    /// What it holds.
+    pub column_type: ColumnType,
+    /// What new values have to meet.
+    pub rules: Rules,
+    /// The dataset whose keys the values are.
+    pub link: Option<Link>,
+}
+
+impl Resolved {
+    /// Holds a webapp against the columns of its original.
+    ///
+    /// # Errors
+    /// When the original lacks a key column, or an editable column whose type is not given: with what to do.
+    pub fn new(webapp: &Webapp, original: &[Column]) -> Result<Resolved, AppError> {
+        let file = format!("webapps/{}.toml", webapp.name);
+        let known = || original.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+        let find = |name: &str| original.iter().find(|column| column.name == name);
+        let mut keys = Vec::new();
+        for name in &webapp.primary_keys {
+            let column = find(name).ok_or_else(|| {
+                AppError::Invalid(format!(
+                    "`{}` has no column `{name}`, which is the primary key in {file}: its columns are {}",
+                    webapp.original,
+                    known()
+                ))
+            })?;
+            if !column.column_type.is_key() {
+                return Err(AppError::Invalid(format!(
+                    "the column `{name}` of `{}` has a type that cannot be a primary key",
+                    webapp.original
+                )));
+            }
+            keys.push(column.clone());
+        }
+
+        let mut columns: Vec<TableColumn> = Vec::new();
+        let mut add = |name: &str, column_type: ColumnType, key: bool, in_original: bool| {
+            if !columns.iter().any(|column| column.name == name) {
+                columns.push(TableColumn { name: name.to_owned(), column_type, key, in_original });
+            }
+        };
+        for key in &keys {
+            add(&key.name, key.column_type, true, true);
+        }
+        let added_type = |name: &str| webapp.editable(name).and_then(|editable| editable.column_type);
+        let shown: Vec<&str> = match &webapp.columns {
+            Some(columns) => columns.iter().map(String::as_str).collect(),
+            None => original.iter().map(|column| column.name.as_str()).collect(),
+        };
+        for name in shown {
+            match (find(name), added_type(name)) {
+                (Some(column), _) => add(name, column.column_type, false, true),
+                (None, Some(column_type)) => add(name, column_type, false, false),
+                (None, None) => {
+                    return Err(AppError::Invalid(format!(
+                        "`{}` has no column `{name}`, which {file} shows: its columns are {}",
+                        webapp.original,
+                        known()
+                    )));
+                }
+            }
+        }
+        for editable in &webapp.editable {
+            let name = &editable.column;
+            match (find(name), editable.column_type) {
+                (Some(column), given) => {
+                    if let Some(given) = given.filter(|given| *given != column.column_type) {
+                        return Err(AppError::Invalid(format!(
+                            "`{}` now has `{name}` as {}, and {file} says {given}: change one of them; edits that no \
+                             longer fit are kept in the log and listed by the build",
+                            webapp.original, column.column_type
+                        )));
+                    }
+                    if !column.column_type.is_editable() {
+                        return Err(AppError::Invalid(format!(
+                            "the column `{name}` of `{}` has a type that Stet does not edit: take it out of {file}",
+                            webapp.original
+                        )));
+                    }
+                    add(name, column.column_type, false, true);
+                }
+                (None, Some(column_type)) => add(name, column_type, false, false),
+                (None, None) => {
+                    return Err(AppError::Invalid(format!(
+                        "`{}` no longer has the column `{name}` that {file} lets people edit: its columns are {}. Give \
+                         the column's `type` there to keep it as an added column, or rename it; its edits are kept in \
+                         the log",
+                        webapp.original,
+                        known()
+                    )));
+                }
+            }
+        }
+
+        let places: HashMap<String, usize> =
+            columns.iter().enumerate().map(|(place, column)| (column.name.clone(), place)).collect();
+        let editable = webapp
+            .editable
+            .iter()
+            .filter_map(|editable| {
+                let place = *places.get(&editable.column)?;
+                Some(EditColumn {
+                    name: editable.column.clone(),
+                    place,
+                    column_type: columns[place].column_type,
+                    rules: editable.rules.clone(),
+                    link: editable.link.clone(),
+                })
+            })
+            .collect();
+        Ok(Resolved {
+            webapp: webapp.clone(),
+            keys,
+            columns,
+            original_columns: original.to_vec(),
+            places,
+            editable,
+        })
+    }
+
+    /// A column that can be edited.
+    ///
+    /// # Errors
+    /// When there is no such column, or it cannot be edited.
+    pub fn editable(&self, name: &str) -> Result<&EditColumn, Refusal> {
+        self.editable.iter().find(|column| column.name == name).ok_or_else(|| {
+            let message = if self.keys.iter().any(|column| column.name == name) {
+                format!("`{name}` is the key of the row, which cannot be edited")
+            } else if self.places.contains_key(name) {
+                format!("the column `{name}` cannot be edited")
+            } else {
+                format!("this table has no column `{name}`")
+            };
+            Refusal::new("editable", message)
+        })
+    }
+
+    /// The columns that can be edited, in the order of the settings.
+    pub fn editable_columns(&self) -> impl Iterator<Item = &EditColumn> {
+        self.editable.iter()
+    }
+
+    /// The editable columns as replay and apply take them.
+    pub fn apply_columns(&self) -> Vec<EditableColumn> {
+        self.editable
+            .iter()
+            .map(|column| EditableColumn { name: column.name.clone(), column_type: column.column_type })
+            .collect()
+    }
+
+    /// The place of a column in the table.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+}

@@ -1,0 +1,424 @@
+//! Editlogs: append-only logs of edit events, protected by the database that holds them.
+//!
+//! [`Editlogs`], [`Editlog`] and [`EditlogReader`] are plain structs over an enum of the databases that we know, not
+//! traits: there are few of them and they are all ours, `async` methods need no boxes, handles are cheap to clone, and no
+//! type parameter or `dyn` spreads through the crates above. What a test wants to replace in a store are its failures,
+//! and those it injects through [`EditlogSettings::faults`] into the real one.
+
+mod sqlite;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stet_domain::key::KEY_BYTES_MAX;
+use stet_domain::{Action, DatasetName, Event, EventId, NewEvent};
+use tokio::sync::watch;
+
+use crate::error::StoreError;
+
+/// The most events in one [`Append`].
+pub const REQUEST_EVENTS_MAX: usize = 100_000;
+
+/// The longest event, in bytes of all its texts.
+pub const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The most events that one read returns; larger limits are cut to it.
+pub const READ_EVENTS_MAX: usize = 100_000;
+
+/// Events to append together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// All or nothing: if one event meets a conflict or a taken event id, none is appended.
+    pub atomic: bool,
+    /// The events in log order, each with what its author had seen. At most [`REQUEST_EVENTS_MAX`], each with an
+    /// `event_id` of its own and at most [`EVENT_BYTES_MAX`] bytes long.
+    pub events: Vec<(NewEvent, Expected)>,
+}
+
+/// What the author of an event had seen when making it.
+///
+/// Events of the same request never conflict with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Append whatever happened in between.
+    Any,
+    /// The last event that the author had seen, or none. A later event of another request is a conflict if it moved what
+    /// this event edits:
+    ///
+    /// - an `update` or `revert` of a cell: an event of that cell, or one of its whole row; give `RowState::seen`;
+    /// - a `delete`, or a `revert` of a whole row: any event of that key; give `RowState::last_event`;
+    /// - a `create`: an event of the whole row, so nobody created, deleted or reverted the key since; give
+    ///   `RowState::row_event`.
+    ///
+    /// An event of a whole row is a `delete`, a `revert` without a column, and the first `create` of a row's life: the
+    /// same as `RowState::row_event`. An id beyond the end of the log was never seen, and counts as having seen nothing.
+    Seen(Option<EventId>),
+}
+
+/// What became of one event of an [`Append`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the log, durably.
+    Appended(Event),
+    /// The same event was appended by an earlier request; this is it.
+    AlreadyThere(Event),
+    /// Not appended: this event moved the cell or row after the author saw it.
+    Conflict(Event),
+    /// Not appended: this event, of other content, has the same `event_id`.
+    EventIdTaken(Event),
+    /// Not appended because another event of the same atomic request was not.
+    NotDone,
+}
+
+/// The limits of a place that holds editlogs.
+#[derive(Clone)]
+pub struct EditlogSettings {
+    /// The most requests that wait to be written; owned by the callers until then.
+    pub queue_requests_max: usize,
+    /// How long a request waits for a place in the queue before it fails with `Busy`.
+    pub queue_timeout_ms: u64,
+    /// How long a write or read waits for another process that holds the database.
+    pub busy_timeout_ms: u64,
+    /// The most reads at a time.
+    pub read_connections_max: usize,
+    /// The largest size of the database, in bytes; none for the engine's own limit. Beyond it, appends fail with `Full`.
+    pub file_bytes_max: Option<u64>,
+    /// How often to look for commits of other processes.
+    pub poll_interval_ms: u64,
+    /// Failures to inject in tests of failure; none otherwise.
+    pub faults: Option<Faults>,
+}
+
+impl Default for EditlogSettings {
+    fn default() -> Self {
+        EditlogSettings {
+            queue_requests_max: 1024,
+            queue_timeout_ms: 5_000,
+            busy_timeout_ms: 5_000,
+            read_connections_max: 4,
+            file_bytes_max: None,
+            poll_interval_ms: 200,
+            faults: None,
+        }
+    }
+}
+
+/// Called by the writer before each step; `true` makes the step fail as if the disk had.
+pub type Faults = Arc<dyn Fn(WriteStep) -> bool + Send + Sync>;
+
+/// The steps of a write at which a failure can be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WriteStep {
+    /// Before the database is opened again after a failure.
+    Reopen,
+    /// Before the transaction begins.
+    Begin,
+    /// Before an event is inserted.
+    Insert,
+    /// Before the transaction is committed: nothing is kept.
+    Commit,
+    /// After the transaction is committed and before anybody is told: everything is kept.
+    Committed,
+}
+
+/// What the writer has done since the place was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EditlogStats {
+    /// Transactions committed, each with one wait for the disk.
+    pub commits: u64,
+    /// Requests answered after a commit.
+    pub requests: u64,
+    /// Events appended.
+    pub events: u64,
+    /// Transactions that failed and of which nothing was acknowledged.
+    pub failures: u64,
+}
+
+/// A place that holds editlogs: a SQLite file. Cheap to clone; it is closed when the last clone and the last [`Editlog`]
+/// of it are gone.
+#[derive(Clone)]
+pub struct Editlogs(EditlogsBackend);
+
+#[derive(Clone)]
+enum EditlogsBackend {
+    Sqlite(Arc<sqlite::SqliteEditlogs>),
+}
+
+impl Editlogs {
+    /// Opens a SQLite file for appending and reading, and creates it if there is none. Blocks shortly.
+    ///
+    /// Fails with `CannotOpen`, `NotADatabase`, `ReadOnly`, `Locked` or `NewerVersion`.
+    pub fn open_sqlite(path: &Path, settings: EditlogSettings) -> Result<Editlogs, StoreError> {
+        Ok(Editlogs(EditlogsBackend::Sqlite(sqlite::SqliteEditlogs::open(path, settings)?)))
+    }
+
+    /// Creates the editlog of an original dataset, with all that protects it; if it is there already, checks it.
+    ///
+    /// Fails like [`Editlogs::editlog`], and with `NameTaken` or `NameReserved` for a name that the database cannot keep
+    /// apart.
+    pub async fn initialise(&self, original: &DatasetName) -> Result<Editlog, StoreError> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => {
+                Ok(Editlog(EditlogBackend::Sqlite(editlogs.initialise(original).await?)))
+            }
+        }
+    }
+
+    /// Whether the original dataset has an editlog here.
+    pub async fn is_initialised(&self, original: &DatasetName) -> Result<bool, StoreError> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => editlogs.is_initialised(original).await,
+        }
+    }
+
+    /// The editlog of an original dataset, after checking that nothing of what protects it is missing.
+    ///
+    /// Fails with `NotInitialised`, `Altered` or `NewerVersion`. Must be called within a tokio runtime, as all `async`
+    /// functions of this crate.
+    pub async fn editlog(&self, original: &DatasetName) -> Result<Editlog, StoreError> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => Ok(Editlog(EditlogBackend::Sqlite(editlogs.editlog(original).await?))),
+        }
+    }
+
+    /// The original datasets that have an editlog here, by name.
+    pub async fn originals(&self) -> Result<Vec<DatasetName>, StoreError> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => editlogs.originals().await,
+        }
+    }
+
+    /// Changes [`EditlogSettings::file_bytes_max`] from the next write on.
+    pub fn set_file_bytes_max(&self, file_bytes_max: Option<u64>) {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => editlogs.set_file_bytes_max(file_bytes_max),
+        }
+    }
+
+    /// What the writer has done since the place was opened.
+    pub fn stats(&self) -> EditlogStats {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => editlogs.stats(),
+        }
+    }
+}
+
+/// The editlog of one original dataset. Cheap to clone.
+#[derive(Clone)]
+pub struct Editlog(EditlogBackend);
+
+#[derive(Clone)]
+enum EditlogBackend {
+    Sqlite(sqlite::SqliteEditlog),
+}
+
+impl Editlog {
+    /// The original dataset whose edits are in this log.
+    pub fn original(&self) -> &DatasetName {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.original(),
+        }
+    }
+
+    /// Appends events and answers, once they are durable, what became of each, in their order.
+    ///
+    /// Requests that wait at the same time are committed together. If the caller stops waiting, the events may still be
+    /// appended. An error means that nothing of the request is known to be kept; sending it again with the same event
+    /// ids is always safe, whatever the error.
+    ///
+    /// Fails with `Busy`, `Locked`, `Full`, `WriteFailed`, `OutcomeUnknown`, `FileReplaced`, `ClockWentBack`,
+    /// `TooManyEvents`, `EventTooLong`, `EventIdTwice`, `Malformed` or `Refused`.
+    pub async fn append(&self, request: Append) -> Result<Vec<Outcome>, StoreError> {
+        check_request(&request)?;
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.append(request).await,
+        }
+    }
+
+    /// The events after `after` (all, if none), in log order, at most `limit`.
+    pub async fn read_since(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Event>, StoreError> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.read_since(after, limit).await,
+        }
+    }
+
+    /// The events of a row, newest first, at most `limit`, and only those before `before` if it is given. With a
+    /// column: those of that cell and those without a column, which concern the whole row.
+    pub async fn history(
+        &self,
+        key: &str,
+        column: Option<&str>,
+        before: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.history(key, column, before, limit).await,
+        }
+    }
+
+    /// The last event; none for an empty log.
+    pub async fn position(&self) -> Result<Option<EventId>, StoreError> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.position().await,
+        }
+    }
+
+    /// How many events there are, counted.
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.count().await,
+        }
+    }
+
+    /// The log's position as it moves: at once with our own commits, and soon after those of other processes. It never
+    /// goes back.
+    pub fn watch(&self) -> watch::Receiver<Option<EventId>> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.watch(),
+        }
+    }
+
+    /// A blocking reader with a connection of its own, for builds.
+    pub fn reader(&self) -> Result<EditlogReader, StoreError> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => Ok(EditlogReader(ReaderBackend::Sqlite(log.reader()?))),
+        }
+    }
+}
+
+/// Reads one editlog, blocking, and never writes: for builds, and for the command line beside a running or stopped node.
+pub struct EditlogReader(ReaderBackend);
+
+enum ReaderBackend {
+    Sqlite(sqlite::SqliteReader),
+}
+
+impl EditlogReader {
+    /// Opens the editlog of an original dataset in a SQLite file.
+    ///
+    /// Fails with `CannotOpen`, `NotADatabase`, `NotInitialised`, `Altered` or `NewerVersion`.
+    pub fn open_sqlite(path: &Path, original: &DatasetName) -> Result<EditlogReader, StoreError> {
+        Ok(EditlogReader(ReaderBackend::Sqlite(sqlite::SqliteReader::open(path, original)?)))
+    }
+
+    /// Whether an original dataset has an editlog in a SQLite file.
+    ///
+    /// Fails with `CannotOpen` or `NotADatabase`; a file that is not there is one without editlogs.
+    pub fn is_initialised_sqlite(path: &Path, original: &DatasetName) -> Result<bool, StoreError> {
+        sqlite::SqliteReader::is_initialised(path, original)
+    }
+
+    /// Visits the events after `after` up to and with `up_to` (to the end, if none), in log order, in bounded memory,
+    /// until `visit` breaks. Returns the last event visited.
+    ///
+    /// It holds no lock between pages of events, so a slow visitor is in nobody's way.
+    pub fn scan(
+        &self,
+        after: Option<EventId>,
+        up_to: Option<EventId>,
+        visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<EventId>, StoreError> {
+        match &self.0 {
+            ReaderBackend::Sqlite(reader) => reader.scan(after, up_to, visit),
+        }
+    }
+
+    /// See [`Editlog::read_since`].
+    pub fn read_since(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Event>, StoreError> {
+        match &self.0 {
+            ReaderBackend::Sqlite(reader) => reader.read_since(after, limit),
+        }
+    }
+
+    /// See [`Editlog::history`].
+    pub fn history(
+        &self,
+        key: &str,
+        column: Option<&str>,
+        before: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        match &self.0 {
+            ReaderBackend::Sqlite(reader) => reader.history(key, column, before, limit),
+        }
+    }
+
+    /// See [`Editlog::position`].
+    pub fn position(&self) -> Result<Option<EventId>, StoreError> {
+        match &self.0 {
+            ReaderBackend::Sqlite(reader) => reader.position(),
+        }
+    }
+
+    /// See [`Editlog::count`].
+    pub fn count(&self) -> Result<u64, StoreError> {
+        match &self.0 {
+            ReaderBackend::Sqlite(reader) => reader.count(),
+        }
+    }
+}
+
+impl fmt::Debug for Editlogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Editlogs").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Editlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Editlog").field("original", self.original()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EditlogReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EditlogReader").finish_non_exhaustive()
+    }
+}
+
+/// What a request must be before any database sees it: within the limits, and of a meaning. The databases have the same
+/// rules for those who write to them by other ways.
+fn check_request(request: &Append) -> Result<(), StoreError> {
+    let events = request.events.len();
+    if events > REQUEST_EVENTS_MAX {
+        return Err(StoreError::TooManyEvents { events, events_max: REQUEST_EVENTS_MAX });
+    }
+    let mut ids = HashSet::with_capacity(events);
+    for (event, _) in &request.events {
+        if !ids.insert(event.event_id) {
+            return Err(StoreError::EventIdTwice { event_id: event.event_id });
+        }
+        if let Some(reason) = malformed(event) {
+            return Err(StoreError::Malformed { reason });
+        }
+        let texts = [&event.column_name, &event.value, &event.previous, &event.reason];
+        let bytes = event.key.as_str().len() + texts.into_iter().flatten().map(String::len).sum::<usize>();
+        if bytes > EVENT_BYTES_MAX {
+            return Err(StoreError::EventTooLong { bytes, bytes_max: EVENT_BYTES_MAX });
+        }
+    }
+    Ok(())
+}
+
+fn malformed(event: &NewEvent) -> Option<&'static str> {
+    let (column, value) = (event.column_name.as_deref(), event.value.is_some());
+    match (event.action, column) {
+        _ if event.key.as_str().len() > KEY_BYTES_MAX => Some("its key is longer than 8192 bytes"),
+        (_, Some("")) => Some("the name of its column is empty"),
+        (Action::Update, None) => Some("an update names the column that it sets"),
+        (Action::Delete, Some(_)) => Some("a delete is of a whole row and names no column"),
+        (Action::Delete | Action::Revert, _) if value => Some("only an update or a create has a value"),
+        (Action::Create, None) if value => Some("a value needs the column that it is for"),
+        _ => None,
+    }
+}
+
+impl EditlogSettings {
+    fn queue_timeout(&self) -> Duration {
+        Duration::from_millis(self.queue_timeout_ms)
+    }
+}

@@ -1,0 +1,156 @@
+//! What can go wrong in a store, in words that say what to do.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+use stet_domain::{ClientEventId, DatasetName, Login};
+
+/// The database engine's own words: for the log of the node, never for an answer to a user.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct EngineError(Arc<rusqlite::Error>);
+
+impl From<rusqlite::Error> for EngineError {
+    fn from(error: rusqlite::Error) -> Self {
+        EngineError(Arc::new(error))
+    }
+}
+
+/// A failure of a store. The engine's text is only in `source`. It can be cloned, since one failure of the disk answers
+/// many requests.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The file does not exist, or this process may not open it.
+    #[error("cannot open `{}`: check that the file and its folder exist and that this user may read and write them", path.display())]
+    CannotOpen { path: PathBuf, source: EngineError },
+    /// The file is something else than a SQLite database.
+    #[error("`{}` is not a SQLite database: name another file, or move this one away", path.display())]
+    NotADatabase { path: PathBuf, source: EngineError },
+    /// The file can be read and not written.
+    #[error("`{}` cannot be written: give this user the right to write the file and its folder", path.display())]
+    ReadOnly { path: PathBuf },
+    /// The file was moved, deleted or replaced while it was open. What is written now would be lost.
+    #[error("`{}` was moved or replaced while it was in use: put the file back, or restart the node", path.display())]
+    FileReplaced { path: PathBuf },
+    /// Made by a later version of Stet.
+    #[error(
+        "{what} has format version {found} and this version of Stet knows versions up to {known}: use a newer Stet"
+    )]
+    NewerVersion { what: String, found: i64, known: i64 },
+    /// There is no editlog for the dataset yet.
+    #[error("`{original}` has no editlog yet: create it with `stet editlog init`")]
+    NotInitialised { original: DatasetName },
+    /// A table, trigger or index of the editlog is not the one that Stet made.
+    #[error(
+        "the editlog of `{original}` is not protected as it was when it was created: `{object}` {problem}; restore it from a backup"
+    )]
+    Altered { original: DatasetName, object: String, problem: &'static str },
+    /// Another original dataset has this editlog: the names differ only in upper and lower case.
+    #[error(
+        "the editlog of `{original}` would be the same table as that of `{existing}`: names must differ in more than upper and lower case"
+    )]
+    NameTaken { original: DatasetName, existing: String },
+    /// The database keeps names of this form for itself.
+    #[error(
+        "`{original}` cannot have an editlog in SQLite, which keeps names that start with `sqlite_` for itself: rename the dataset"
+    )]
+    NameReserved { original: DatasetName },
+    /// More is waiting than the store can write in time.
+    #[error("the store is busy: nothing was saved after {waited_ms} ms of waiting; try again shortly")]
+    Busy { waited_ms: u64 },
+    /// Another process holds the database for too long.
+    #[error("`{}` is locked by another program: nothing was saved; end that program, or try again shortly", path.display())]
+    Locked { path: PathBuf, source: EngineError },
+    /// No room for the write. Nothing of it was kept.
+    #[error("there is no room left to write `{}`: nothing was saved; free some space, then try again", path.display())]
+    Full { path: PathBuf, source: EngineError },
+    /// The write failed before its commit. Nothing of it was kept.
+    #[error("writing to `{}` failed: nothing was saved; try again, and look at the disk and at the log of the node", path.display())]
+    WriteFailed { path: PathBuf, source: EngineError },
+    /// The commit failed or its answer was lost: nobody can tell whether the write was kept.
+    #[error("it is not known whether this was saved: send it again with the same event ids, which saves nothing twice")]
+    OutcomeUnknown { source: Option<EngineError> },
+    /// A read failed.
+    #[error("reading `{}` failed: look at the disk and at the log of the node", path.display())]
+    ReadFailed { path: PathBuf, source: EngineError },
+    /// The last event has a later date than the clock of this machine shows.
+    #[error(
+        "the clock of this machine is {behind_ms} ms behind the last event of the editlog, and dates in an editlog never go back: nothing was saved; set the clock right"
+    )]
+    ClockWentBack { behind_ms: i64 },
+    /// One request has more events than are written in one transaction.
+    #[error("{events} events are too many for one request: the most are {events_max}; split it, or import a file")]
+    TooManyEvents { events: usize, events_max: usize },
+    /// One event is longer than the store takes.
+    #[error("an event of {bytes} bytes is too long: the most are {bytes_max}")]
+    EventTooLong { bytes: usize, bytes_max: usize },
+    /// One request names the same event twice.
+    #[error("two events of this request have the same event id {}: give each event its own", event_id.0)]
+    EventIdTwice { event_id: ClientEventId },
+    /// An event that has no meaning. Nothing of its request was kept.
+    #[error("an event of this request is malformed: {reason}; nothing was saved")]
+    Malformed { reason: &'static str },
+    /// A rule of the database refused the write. Nothing of it was kept.
+    #[error("the database refused this: nothing was saved; the log of the node says which rule it was")]
+    Refused { source: EngineError },
+    /// What is stored cannot be read as what it should be.
+    #[error("`{}` is damaged: {what}; restore it from a backup", path.display())]
+    Damaged { path: PathBuf, what: String, source: Option<EngineError> },
+    /// A user with this login (in upper or lower case) is there already.
+    #[error("there is already a user `{login}`: choose another login")]
+    LoginTaken { login: Login },
+    /// No user has this login.
+    #[error("there is no user `{login}`")]
+    NoSuchUser { login: Login },
+    /// The user has a token of this name.
+    #[error("`{login}` already has a token named `{name}`: revoke it, or choose another name")]
+    TokenNameTaken { login: Login, name: String },
+    /// No build has this id.
+    #[error("there is no build {id}")]
+    NoSuchBuild { id: uuid::Uuid },
+    /// The store is closed, or the program is ending.
+    #[error("the store is closed: the node is stopping")]
+    Closed,
+}
+
+/// What was being done when the engine reported a failure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    Opening,
+    Reading,
+    Writing,
+    Committing,
+}
+
+impl StoreError {
+    pub(crate) fn from_engine(path: &Path, doing: Doing, error: rusqlite::Error) -> StoreError {
+        let path = path.to_owned();
+        let code = error.sqlite_error_code();
+        let conversion = matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..)
+        );
+        let what = error.to_string();
+        let source = EngineError::from(error);
+        match (code, doing) {
+            (Some(ErrorCode::NotADatabase), _) => StoreError::NotADatabase { path, source },
+            (Some(ErrorCode::ReadOnly), _) => StoreError::ReadOnly { path },
+            (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => StoreError::Locked { path, source },
+            (Some(ErrorCode::DatabaseCorrupt), _) => {
+                StoreError::Damaged { path, what: "its pages contradict each other".to_owned(), source: Some(source) }
+            }
+            // At a commit too: the frame that makes a transaction valid is written last, so it is not there.
+            (Some(ErrorCode::DiskFull), Doing::Writing | Doing::Committing) => StoreError::Full { path, source },
+            (Some(ErrorCode::ConstraintViolation), Doing::Writing) => StoreError::Refused { source },
+            (Some(ErrorCode::CannotOpen), _) | (_, Doing::Opening) => StoreError::CannotOpen { path, source },
+            _ if conversion => StoreError::Damaged { path, what, source: None },
+            (_, Doing::Reading) => StoreError::ReadFailed { path, source },
+            (_, Doing::Writing) => StoreError::WriteFailed { path, source },
+            (_, Doing::Committing) => StoreError::OutcomeUnknown { source: Some(source) },
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The node's own database: users, sessions, API tokens, sign-in attempts, builds. Never data of a project, and never a
+//! secret that could be used: passwords and tokens are there as hashes only.
+//!
+//! It has no clock: every time is passed in, in microseconds since the epoch as a [`LogDate`].
+
+mod builds;
+mod schema;
+mod sessions;
+mod sign_in;
+mod tokens;
+mod users;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use stet_domain::LogDate;
+use uuid::Uuid;
+
+pub use self::builds::{Build, BuildLogLine, LOG_LINES_MAX, NewLogLine};
+pub use self::sessions::{NewSession, Session};
+pub use self::sign_in::SignInFailures;
+pub use self::tokens::{ApiToken, NewApiToken};
+pub use self::users::{NewUser, PasswordHash, User};
+
+use crate::error::{Doing, StoreError};
+use crate::sqlite::{self, Access, Pool};
+
+/// The most reads at a time.
+const READ_CONNECTIONS_MAX: usize = 4;
+const BUSY_TIMEOUT_MS: u64 = 5_000;
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The node's own database. Cheap to clone. Its functions must be called within a tokio runtime.
+///
+/// All of them can fail with `Busy`, `Locked`, `Full`, `WriteFailed`, `OutcomeUnknown`, `ReadFailed` or `Damaged`; what
+/// else a function fails with is said there. A write is durable when its function returns.
+#[derive(Debug, Clone)]
+pub struct NodeDatabase {
+    /// Has one connection, so that writes wait for each other here and not in the database.
+    writer: Arc<Pool>,
+    readers: Arc<Pool>,
+}
+
+/// Which node this database belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeMeta {
+    /// Chosen when the database was created.
+    pub id: Uuid,
+    /// When the database was created.
+    pub created_at: LogDate,
+}
+
+/// The SHA-256 hash of a session's or API token: enough to find it, useless to whoever reads the database.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+impl NodeDatabase {
+    /// Opens the database and brings its tables to this version; creates it if there is none. Blocks shortly.
+    ///
+    /// `now` becomes the creation date of a new one. Fails with `CannotOpen`, `NotADatabase`, `ReadOnly`, or
+    /// `NewerVersion` if a later version of Stet has used it.
+    pub fn open(path: &Path, now: LogDate) -> Result<NodeDatabase, StoreError> {
+        let mut connection = sqlite::open(path, Access::Create, BUSY_TIMEOUT_MS)?;
+        schema::migrate(path, &mut connection, now)?;
+        Ok(NodeDatabase {
+            writer: Pool::new(path, Access::Write, 1, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
+            readers: Pool::new(path, Access::Read, READ_CONNECTIONS_MAX, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
+        })
+    }
+
+    /// Which node this is.
+    pub async fn meta(&self) -> Result<NodeMeta, StoreError> {
+        self.read(|connection| {
+            let meta = connection.query_row("SELECT id, created_at FROM node", [], |row| {
+                Ok(NodeMeta { id: parsed(row, 0)?, created_at: date(row, 1)? })
+            })?;
+            Ok(meta)
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = self.readers.path().to_owned();
+        self.readers.run(move |connection| work(connection).map_err(|error| error.at(&path, Doing::Reading))).await
+    }
+
+    /// Runs `work` in a transaction of its own.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = self.writer.path().to_owned();
+        self.writer
+            .run(move |connection| {
+                let transaction = connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)
+                    .map_err(|error| StoreError::from_engine(&path, Doing::Writing, error))?;
+                let result = work(&transaction).map_err(|error| error.at(&path, Doing::Writing))?;
+                transaction.commit().map_err(|error| StoreError::from_engine(&path, Doing::Committing, error))?;
+                Ok(result)
+            })
+            .await
+    }
+}
+
+/// What a piece of work fails with, before it is known in which file.
+enum Failure {
+    Engine(rusqlite::Error),
+    Store(StoreError),
+}
+
+impl Failure {
+    fn at(self, path: &Path, doing: Doing) -> StoreError {
+        match self {
+            Failure::Engine(error) => StoreError::from_engine(path, doing, error),
+            Failure::Store(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Failure::Engine(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Store(error)
+    }
+}
+
+/// The most rows that a list returns; larger limits are cut to it.
+const LIST_ROWS_MAX: usize = 10_000;
+
+fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit.min(LIST_ROWS_MAX)).unwrap_or(i64::MAX)
+}
+
+/// The text of a column as the type that it must be.
+fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: fmt::Display,
+{
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error: T::Err| {
+        let error = error.to_string().into();
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    })
+}
+
+fn date(row: &Row<'_>, column: usize) -> rusqlite::Result<LogDate> {
+    row.get(column).map(LogDate::from_micros)
+}
+
+fn date_or_none(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<LogDate>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(LogDate::from_micros))
+}

@@ -1,0 +1,103 @@
+//! The tables of the node's database, and how they came to be.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+use stet_domain::LogDate;
+use uuid::Uuid;
+
+use crate::error::{Doing, StoreError};
+
+/// One entry for each version, never changed after its release: the next version is a new entry.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE node (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  id TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+  login TEXT NOT NULL COLLATE NOCASE PRIMARY KEY,
+  display_name TEXT NOT NULL,
+  profile TEXT NOT NULL CHECK (profile IN ('reader', 'designer', 'admin')),
+  password_hash TEXT,
+  disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
+  created_at INTEGER NOT NULL,
+  last_sign_in INTEGER
+) STRICT;
+
+CREATE TABLE sessions (
+  token_hash BLOB NOT NULL PRIMARY KEY CHECK (length(token_hash) = 32),
+  login TEXT NOT NULL COLLATE NOCASE REFERENCES users (login),
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_by_login ON sessions (login, created_at);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+CREATE TABLE api_tokens (
+  token_hash BLOB NOT NULL PRIMARY KEY CHECK (length(token_hash) = 32),
+  login TEXT NOT NULL COLLATE NOCASE REFERENCES users (login),
+  name TEXT NOT NULL CHECK (name <> ''),
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  last_used_at INTEGER,
+  revoked_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX api_tokens_by_name ON api_tokens (login, name) WHERE revoked_at IS NULL;
+
+CREATE TABLE sign_in_failures (
+  login TEXT NOT NULL COLLATE NOCASE,
+  client TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sign_in_failures_by_login ON sign_in_failures (login, at);
+CREATE INDEX sign_in_failures_by_client ON sign_in_failures (client, at);
+CREATE INDEX sign_in_failures_by_date ON sign_in_failures (at);
+
+CREATE TABLE builds (
+  id TEXT NOT NULL PRIMARY KEY,
+  project TEXT NOT NULL,
+  dataset TEXT NOT NULL,
+  mode TEXT NOT NULL,
+  state TEXT NOT NULL,
+  started_by TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  finished_at INTEGER,
+  error TEXT,
+  document TEXT NOT NULL
+) STRICT;
+CREATE INDEX builds_by_project ON builds (project, id);
+CREATE INDEX builds_unfinished ON builds (id) WHERE finished_at IS NULL;
+
+CREATE TABLE build_log_lines (
+  build_id TEXT NOT NULL REFERENCES builds (id) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  PRIMARY KEY (build_id, number)
+) STRICT, WITHOUT ROWID;
+"];
+
+/// Brings the tables to this version.
+pub(super) fn migrate(path: &Path, connection: &mut Connection, now: LogDate) -> Result<(), StoreError> {
+    let writing = |error| StoreError::from_engine(path, Doing::Writing, error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(writing)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(writing)?;
+    let known = MIGRATIONS.len() as i64;
+    if version > known {
+        let what = format!("the node database `{}`", path.display());
+        return Err(StoreError::NewerVersion { what, found: version, known });
+    }
+    for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+        transaction.execute_batch(migration).map_err(writing)?;
+    }
+    transaction.pragma_update(None, "user_version", known).map_err(writing)?;
+    transaction
+        .execute(
+            "INSERT INTO node (only, id, created_at) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING",
+            (Uuid::new_v4().to_string(), now.micros()),
+        )
+        .map_err(writing)?;
+    transaction.commit().map_err(|error| StoreError::from_engine(path, Doing::Committing, error))
+}

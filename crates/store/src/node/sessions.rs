@@ -1,0 +1,121 @@
+//! Sessions of people who have signed in.
+
+use rusqlite::OptionalExtension;
+use stet_domain::{LogDate, Login};
+
+use super::users::{self, User};
+use super::{NodeDatabase, TokenHash, date};
+use crate::error::StoreError;
+
+/// A session to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// The hash of the token that the browser holds.
+    pub token_hash: TokenHash,
+    /// Whose session it is.
+    pub login: Login,
+    /// When the user signed in.
+    pub created_at: LogDate,
+    /// From when on the session is no longer good.
+    pub expires_at: LogDate,
+    /// The most sessions of one user, this one included; the oldest go.
+    pub sessions_max: usize,
+}
+
+/// A session that is good now, with its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Whose session it is; not disabled.
+    pub user: User,
+    /// When the user signed in.
+    pub created_at: LogDate,
+    /// From when on the session is no longer good.
+    pub expires_at: LogDate,
+}
+
+impl NodeDatabase {
+    /// Begins a session. Fails with `NoSuchUser`, also for a user who is disabled.
+    pub async fn create_session(&self, session: NewSession) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            // Looked at in the same transaction, so that a user who is disabled meanwhile gets no session.
+            if users::find(transaction, session.login.as_str())?.is_none_or(|user| user.disabled) {
+                return Err(StoreError::NoSuchUser { login: session.login }.into());
+            }
+            transaction.execute(
+                "INSERT INTO sessions (token_hash, login, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+                (
+                    session.token_hash.0,
+                    session.login.as_str(),
+                    session.created_at.micros(),
+                    session.expires_at.micros(),
+                ),
+            )?;
+            transaction.execute(
+                "DELETE FROM sessions WHERE token_hash IN (
+                   SELECT token_hash FROM sessions WHERE login = ?1 AND token_hash <> ?2
+                   ORDER BY created_at DESC, rowid DESC LIMIT -1 OFFSET ?3)",
+                (
+                    session.login.as_str(),
+                    session.token_hash.0,
+                    i64::try_from(session.sessions_max.saturating_sub(1)).unwrap_or(i64::MAX),
+                ),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The session of a token, if it is good at `now`: there, not expired, and its user not disabled.
+    pub async fn session(&self, token_hash: TokenHash, now: LogDate) -> Result<Option<Session>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT sessions.created_at, sessions.expires_at, {} FROM sessions JOIN users USING (login)
+                 WHERE token_hash = ?1 AND expires_at > ?2 AND NOT disabled",
+                users::COLUMNS
+            ))?;
+            let session = statement.query_row((token_hash.0, now.micros()), |row| {
+                Ok(Session { created_at: date(row, 0)?, expires_at: date(row, 1)?, user: users::from_row(row, 2)? })
+            });
+            Ok(session.optional()?)
+        })
+        .await
+    }
+
+    /// Moves the expiry of a session. It waits for the disk, so do it now and then and not at every request. Whether
+    /// there is the session.
+    pub async fn touch_session(&self, token_hash: TokenHash, expires_at: LogDate) -> Result<bool, StoreError> {
+        self.write(move |transaction| {
+            let changed = transaction.execute(
+                "UPDATE sessions SET expires_at = ?2 WHERE token_hash = ?1",
+                (token_hash.0, expires_at.micros()),
+            )?;
+            Ok(changed > 0)
+        })
+        .await
+    }
+
+    /// Ends a session. Whether there was one.
+    pub async fn delete_session(&self, token_hash: TokenHash) -> Result<bool, StoreError> {
+        self.write(move |transaction| {
+            Ok(transaction.execute("DELETE FROM sessions WHERE token_hash = ?1", [token_hash.0])? > 0)
+        })
+        .await
+    }
+
+    /// Ends all sessions of a user. How many there were.
+    pub async fn delete_sessions_of(&self, login: &Login) -> Result<usize, StoreError> {
+        let login = login.clone();
+        self.write(move |transaction| {
+            Ok(transaction.execute("DELETE FROM sessions WHERE login = ?1", [login.as_str()])?)
+        })
+        .await
+    }
+
+    /// Deletes the sessions that have expired at `now`. How many there were.
+    pub async fn purge_sessions(&self, now: LogDate) -> Result<usize, StoreError> {
+        self.write(move |transaction| {
+            Ok(transaction.execute("DELETE FROM sessions WHERE expires_at <= ?1", [now.micros()])?)
+        })
+        .await
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests of the stores at their boundary.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps what is not there fails, as it should")]
+
+mod conformance;
+mod fixture;
+mod node;
+mod sqlite_attacks;
+mod sqlite_editlog;
+mod sqlite_failures;
+mod sqlite_kill;
