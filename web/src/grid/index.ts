@@ -1,0 +1,4 @@
+import './grid.css';
+
+export { createGrid } from './grid';
+export type * from './types';

@@ -1,0 +1,69 @@
+/**
+ * The addresses of Stet and the places they stand for. Pure: the part that touches the browser's history is
+ * `navigation.svelte.ts`.
+ */
+
+export type Route =
+  | { name: 'projects' }
+  | { name: 'signin' }
+  | { name: 'flow'; project: string }
+  | { name: 'dataset'; project: string; dataset: string }
+  | { name: 'table'; project: string; webapp: string }
+  | { name: 'not-found' };
+
+/** The place a path stands for. Never throws: what is not known is `not-found`. */
+export function parsePath(path: string): Route {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '') continue;
+    try {
+      parts.push(decodeURIComponent(part));
+    } catch {
+      return { name: 'not-found' };
+    }
+  }
+  const [first, project, kind, item] = parts;
+  if (first === undefined) return { name: 'projects' };
+  if (first === 'signin' && parts.length === 1) return { name: 'signin' };
+  if (first !== 'projects') return { name: 'not-found' };
+  if (project === undefined) return { name: 'projects' };
+  if (kind === undefined || (kind === 'flow' && parts.length === 3)) return { name: 'flow', project };
+  if (item === undefined || parts.length !== 4) return { name: 'not-found' };
+  if (kind === 'datasets') return { name: 'dataset', project, dataset: item };
+  if (kind === 'webapps') return { name: 'table', project, webapp: item };
+  return { name: 'not-found' };
+}
+
+const part = encodeURIComponent;
+
+/** Addresses by the place they lead to: the inverse of `parsePath`. */
+export const href = {
+  projects: (): string => '/',
+  signin: (next?: string): string => (next && next !== '/' ? `/signin?next=${part(next)}` : '/signin'),
+  flow: (project: string): string => `/projects/${part(project)}`,
+  node: (project: string, node: string): string => `/projects/${part(project)}?node=${part(node)}`,
+  dataset: (project: string, dataset: string): string => `/projects/${part(project)}/datasets/${part(dataset)}`,
+  table: (project: string, webapp: string): string => `/projects/${part(project)}/webapps/${part(webapp)}`,
+};
+
+/**
+ * Where to go after signing in. Only a path of this site is taken: anything that a browser would read as another
+ * host (`//host`, `/\host`, a full address, control characters) gives the home page.
+ */
+export function safeNext(next: string | null): string {
+  if (next === null || !next.startsWith('/')) return '/';
+  const base = 'http://stet.invalid';
+  let url: URL;
+  try {
+    url = new URL(next, base);
+  } catch {
+    return '/';
+  }
+  if (url.origin !== base || url.pathname === '/signin') return '/';
+  return url.pathname + url.search + url.hash;
+}
+
+/** The title of the browser's tab for a page. */
+export function pageTitle(...parts: (string | null | undefined)[]): string {
+  return [...parts.filter((text): text is string => Boolean(text)), 'Stet'].join(' · ');
+}

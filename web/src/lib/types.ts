@@ -1,0 +1,324 @@
+/** What travels between the front end and the server under `/api/v1/`. A cell is always text or null (empty). */
+
+export type Cell = string | null;
+
+export interface Session {
+  user: { login: string; name: string; profile: 'reader' | 'designer' | 'admin' };
+  node: { name: string; role: 'design' | 'automation'; version: string };
+}
+
+export interface WebappSummary {
+  name: string;
+  title: string;
+  description: string | null;
+  original: string;
+}
+
+export interface ProjectSummary {
+  key: string;
+  name: string;
+  description: string | null;
+  webapps: WebappSummary[];
+}
+
+export interface Project extends ProjectSummary {
+  datasets: { name: string; role: DatasetRole }[];
+}
+
+export type DatasetRole = 'original' | 'linked' | 'editlog' | 'editlog_pivoted' | 'edited' | 'derived';
+export type RecipeKind = 'replay' | 'apply' | 'sql';
+export type DatasetState = 'source' | 'fresh' | 'stale' | 'never_built' | 'building' | 'failed' | 'missing' | 'live';
+
+export interface FlowNode {
+  id: string;
+  kind: 'dataset' | 'recipe' | 'webapp';
+  name: string;
+  layer: number;
+  role?: DatasetRole | null;
+  recipe_kind?: RecipeKind | null;
+  state?: DatasetState | null;
+  /** Plain words why the dataset is stale, failed or missing. */
+  reason?: string | null;
+  built_at?: string | null;
+  rows?: number | null;
+  bytes?: number | null;
+  path?: string | null;
+  /** Number of edits; of an editlog only. */
+  events?: number | null;
+  buildable?: boolean;
+}
+
+export interface Flow {
+  nodes: FlowNode[];
+  edges: { from: string; to: string }[];
+}
+
+export type ColumnType = 'text' | 'integer' | 'number' | 'boolean' | 'date' | 'datetime' | 'other';
+
+export interface DatasetColumn {
+  name: string;
+  type: ColumnType;
+  key?: boolean;
+}
+
+export interface Dataset {
+  name: string;
+  role: DatasetRole;
+  state: DatasetState;
+  reason: string | null;
+  columns: DatasetColumn[];
+  rows: number | null;
+  bytes: number | null;
+  format: string | null;
+  path: string | null;
+  built_at: string | null;
+  report: Report | null;
+}
+
+export interface DatasetRows {
+  columns: DatasetColumn[];
+  rows: Cell[][];
+  offset: number;
+  total: number | null;
+}
+
+/** Events that a build could not use as they are, the first of them listed. */
+export interface Leftovers {
+  count: number;
+  items: { event: number; key: string; column: string | null; value: Cell; reason: string }[];
+}
+
+export interface FileHash {
+  path: string;
+  bytes: number;
+  sha256: string;
+}
+
+/** What a build did. Which fields there are depends on the recipe: replay, apply or SQL. */
+export interface Report {
+  rows_in?: number;
+  rows_out?: number;
+  events?: number;
+  keys?: number;
+  edits_applied?: number;
+  rows_created?: number;
+  rows_deleted?: number;
+  orphans?: Leftovers;
+  misfits?: Leftovers;
+  not_editable?: Leftovers;
+  stale?: { needed: number; agrees: number; source_changed: number; orphan: number };
+  inputs?: (FileHash & { dataset: string })[];
+  log_position?: number;
+  output?: FileHash;
+  duration_ms?: number;
+}
+
+export type BuildMode = 'required' | 'only' | 'force';
+export type JobState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
+
+export interface JobStep {
+  dataset: string;
+  recipe: string;
+  state: 'waiting' | 'running' | 'done' | 'fresh' | 'failed' | 'cancelled';
+  report: Report | null;
+}
+
+export interface LogLine {
+  at: string;
+  text: string;
+}
+
+export interface Job {
+  id: string;
+  project: string;
+  dataset: string;
+  mode: BuildMode;
+  state: JobState;
+  started_by: string;
+  started_at: string;
+  finished_at: string | null;
+  error: string | null;
+  progress: { step: number; steps: number; dataset: string | null; rows_done: number; rows_total: number | null };
+  steps: JobStep[];
+  /** Left out of lists and of live messages. */
+  log?: LogLine[];
+}
+
+export interface ColumnLink {
+  dataset: string;
+  key: string;
+  label: string;
+  lookups: string[];
+}
+
+export interface WebappColumn {
+  name: string;
+  title: string;
+  type: ColumnType;
+  key: boolean;
+  editable: boolean;
+  in_original: boolean;
+  multiline: boolean;
+  required: boolean;
+  validation: boolean;
+  comments: boolean;
+  allowed: string[] | null;
+  min: string | null;
+  max: string | null;
+  min_length: number | null;
+  max_length: number | null;
+  pattern: string | null;
+  link: ColumnLink | null;
+  width: number | null;
+  description: string | null;
+}
+
+export interface Webapp {
+  project: string;
+  name: string;
+  title: string;
+  description: string | null;
+  original: string;
+  primary_keys: string[];
+  columns: WebappColumn[];
+  validation_column: string | null;
+  rows: { create: boolean; delete: boolean };
+  /** Why nothing can be edited, in plain words; null when editing is allowed. */
+  read_only: string | null;
+  version: number;
+  snapshot: string;
+  total: number;
+  original_changed: boolean;
+}
+
+export const filterOperators = [
+  'contains',
+  'not_contains',
+  'equals',
+  'not_equals',
+  'starts_with',
+  'ends_with',
+  'between',
+  'blank',
+  'not_blank',
+  'in',
+] as const;
+export type FilterOperator = (typeof filterOperators)[number];
+
+export interface Filter {
+  column: string;
+  op: FilterOperator;
+  value?: string;
+  from?: string;
+  to?: string;
+  values?: string[];
+}
+
+export const rowStates = ['edited', 'stale', 'mine', 'created'] as const;
+export type RowState = (typeof rowStates)[number];
+
+export interface Query {
+  sort: { column: string; descending: boolean }[];
+  filters: Filter[];
+  states: RowState[];
+}
+
+export interface CellEdit {
+  event: number;
+  user: string;
+  date: string;
+  state: 'needed' | 'agrees' | 'source_changed' | 'reverted';
+  original: Cell;
+}
+
+export interface Row {
+  key: string;
+  cells: Cell[];
+  event: number | null;
+  created: boolean;
+  edits: Record<string, CellEdit>;
+}
+
+export interface LinkLabel {
+  label: string | null;
+  lookups: Cell[];
+}
+
+export type Links = Record<string, Record<string, LinkLabel>>;
+
+export interface RowPage {
+  version: number;
+  snapshot: string;
+  total: number;
+  offset: number;
+  rows: Row[];
+  links: Links;
+}
+
+export interface EditRequest {
+  event_id: string;
+  action: 'update' | 'revert' | 'create' | 'delete';
+  key?: string;
+  column?: string | null;
+  value?: Cell;
+  seen?: number | null;
+  /** For the tick of a validation column: the newest event seen in the row, or null. */
+  seen_row?: number | null;
+  previous?: Cell;
+  values?: Record<string, Cell>;
+}
+
+export interface EditBatch {
+  batch_id: string;
+  source: 'grid' | 'paste' | 'fill' | 'undo';
+  atomic?: boolean;
+  reason?: string;
+  edits: EditRequest[];
+}
+
+export type EditResult =
+  | { status: 'saved'; event: number; value: Cell }
+  | { status: 'unchanged'; value: Cell }
+  | { status: 'refused'; rule: string; message: string; value: Cell }
+  | {
+      status: 'conflict';
+      message: string;
+      yours: Cell;
+      current: { value: Cell; event: number; user: string; date: string; action: string };
+    }
+  | { status: 'skipped'; message: string };
+
+export interface EditAnswer {
+  version: number;
+  results: EditResult[];
+  rows: Row[];
+  deleted: string[];
+  links: Links;
+}
+
+export interface HistoryEvent {
+  id: number;
+  date: string;
+  user: string;
+  action: 'update' | 'create' | 'delete' | 'revert';
+  column: string | null;
+  value: Cell;
+  previous: Cell;
+  source: string;
+  reason: string | null;
+  batch_id: string | null;
+}
+
+export interface LinkOptions {
+  options: { value: string; label: string | null; lookups: Cell[] }[];
+  more: boolean;
+}
+
+export interface Presence {
+  user: string;
+  name: string;
+  session: string;
+  key: string | null;
+  column: string | null;
+  editing: boolean;
+}
