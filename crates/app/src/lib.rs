@@ -147,6 +147,13 @@ impl App {
         let _ = self.project_sender(key).send(event);
     }
 
+    /// Ends the work of this node: listeners are told, builds stop and are noted as stopped. Edits that are being
+    /// appended are finished by the store itself.
+    pub async fn shutdown(&self) {
+        self.inner.webapps.close();
+        self.stop_builds().await;
+    }
+
     /// The place of a project's editlogs.
     async fn editlogs(&self, key: &ProjectKey) -> Result<Editlogs, AppError> {
         let mut open = self.inner.editlogs.lock().await;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stet_domain::{Actor, DatasetName, LogDate, Login, ProjectKey};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use crate::error::AppError;
@@ -27,6 +28,9 @@ const KEPT_MAX: usize = 200;
 
 /// The most lines of a build's log.
 const LOG_LINES_MAX: usize = 1_000;
+
+/// How long the end of the node waits for a build to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The identity of a build.
 pub type JobId = Uuid;
@@ -194,6 +198,8 @@ pub(crate) struct Builds {
 struct OpenJob {
     cancel: Arc<AtomicBool>,
     job: Mutex<Job>,
+    /// True when the end of the build is in the node database.
+    ended: watch::Sender<bool>,
 }
 
 impl OpenJob {
@@ -253,7 +259,11 @@ impl App {
             progress: Progress { steps: plan.steps.len(), ..Progress::default() },
             steps: plan.steps(),
         };
-        let open = Arc::new(OpenJob { cancel: Arc::default(), job: Mutex::new(job.clone()) });
+        let open = Arc::new(OpenJob {
+            cancel: Arc::default(),
+            job: Mutex::new(job.clone()),
+            ended: watch::Sender::new(false),
+        });
         {
             let mut all = self.inner.builds.open();
             let same = all.values().map(|open| open.get()).find(|open| {
@@ -359,6 +369,20 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// Stops all builds and waits until they have noted their end.
+    pub(crate) async fn stop_builds(&self) {
+        let open: Vec<Arc<OpenJob>> = self.inner.builds.open().values().cloned().collect();
+        let mut ends = Vec::new();
+        for job in &open {
+            job.cancel.store(true, Ordering::Relaxed);
+            ends.push(job.ended.subscribe());
+        }
+        for mut end in ends {
+            // A build that is gone has ended, too.
+            let _ = tokio::time::timeout(STOP_TIMEOUT, end.wait_for(|ended| *ended)).await;
+        }
     }
 
     async fn log(&self, job: &Job, text: String) {

@@ -224,6 +224,7 @@ impl App {
             tracing::error!(build = %job.id, error = %Chain(&error), "the end of a build cannot be kept");
         }
         self.inner.builds.open().remove(&job.id);
+        open.ended.send_replace(true);
         self.announce(&job.project, ProjectEvent::Job(Box::new(job.clone())));
         self.announce(&job.project, ProjectEvent::Flow);
     }

@@ -41,6 +41,22 @@ pub struct OpenWebapps {
     slots: Mutex<HashMap<(ProjectKey, WebappName), Arc<Slot>>>,
 }
 
+impl OpenWebapps {
+    /// Tells all listeners that the node is ending.
+    pub(crate) fn close(&self) {
+        let slots: Vec<Arc<Slot>> =
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for slot in slots {
+            // A table that is being opened has no listeners yet.
+            if let Ok(open) = slot.open.try_lock()
+                && let Some(open) = open.as_ref()
+            {
+                open.board.announce(FeedEvent::Closed);
+            }
+        }
+    }
+}
+
 /// The place of one open table; its lock makes sure that it is opened once.
 #[derive(Default)]
 struct Slot {

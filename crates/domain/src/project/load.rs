@@ -362,7 +362,7 @@ impl<'a> Loader<'a> {
                 if recipes.values().any(|recipe| recipe.recipe.output == *output) {
                     continue;
                 }
-                let Ok(name) = RecipeName::new(format!("compute_{output}")) else { continue };
+                let Ok(name) = RecipeName::new(format!("{}_{original}", kind.as_str())) else { continue };
                 recipes.insert(
                     name.clone(),
                     ReadRecipe { file: None, recipe: Recipe { name, kind, inputs, output: output.clone() } },

@@ -1,0 +1,230 @@
+//! Edits on batches of original rows.
+
+use std::cell::OnceCell;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, MutableArrayData, make_array, new_null_array};
+use arrow::compute::{filter_record_batch, interleave};
+use arrow::datatypes::DataType;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use stet_domain::apply::{Apply, ApplyReport, ReportItem, ReportList, RowOutcome, Standing, standing};
+use stet_domain::replay::{Replay, RowState};
+use stet_domain::{Key, Value};
+
+use super::Plan;
+use crate::build::keys::{BatchKeys, KeyIndex};
+use crate::build::{list, misfit_reason, uncount};
+use crate::cell::{Appender, CellReader, stored};
+use crate::error::EngineError;
+
+/// Makes edited rows of original ones, and keeps the account.
+pub(super) struct Editor<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) index: &'a KeyIndex<'a>,
+    pub(super) rules: Apply<'a>,
+    /// For each row of the index whether the original has it.
+    pub(super) matched: Vec<bool>,
+    /// Values that fit the column's type, but not its exact form in the file (a number too large for 32 bits): the rules
+    /// count them as applied, so they are taken out of the account in the end.
+    narrow_misfits: Vec<(Standing, ReportItem)>,
+    /// Created rows that cannot be in the output.
+    pub(super) lost_rows: ReportList,
+}
+
+/// The overrides of one column in one batch.
+struct Overlay {
+    rows: Vec<usize>,
+    values: Appender,
+}
+
+impl<'a> Editor<'a> {
+    pub(super) fn new(replay: &'a Replay, plan: &'a Plan, index: &'a KeyIndex<'a>) -> Editor<'a> {
+        Editor {
+            plan,
+            index,
+            rules: Apply::new(replay, &plan.editable),
+            matched: vec![false; index.rows.len()],
+            narrow_misfits: Vec::new(),
+            lost_rows: ReportList::default(),
+        }
+    }
+
+    /// The rows of the log that a batch has: row of the batch, and row of the index.
+    pub(super) fn hits(&self, keys: &BatchKeys<'_>) -> Vec<(usize, usize)> {
+        let mut nulls = keys.nulls.iter().copied().peekable();
+        (0..keys.hashes.len())
+            .filter(|row| nulls.next_if_eq(row).is_none())
+            .filter_map(|row| Some((row, self.index.find(keys, row)?)))
+            .collect()
+    }
+
+    /// The edited rows of a batch of the original, with the columns of the output.
+    pub(super) fn edit(&mut self, batch: &RecordBatch, keys: &BatchKeys<'_>) -> Result<RecordBatch, EngineError> {
+        let hits = self.hits(keys);
+        let mut overlays: Vec<Option<Overlay>> = (0..self.plan.editable.len()).map(|_| None).collect();
+        let mut deleted = Vec::new();
+        {
+            let readers: Vec<OnceCell<CellReader<'_>>> = self.plan.places.iter().map(|_| OnceCell::new()).collect();
+            for (row, known) in hits {
+                let (key, state) = self.index.rows[known];
+                self.matched[known] = true;
+                let original = |place: usize| {
+                    let column = self.plan.places[place];
+                    if column >= self.plan.original_width {
+                        return None;
+                    }
+                    readers[place].get_or_init(|| CellReader::new(batch.column(column).as_ref())).text(row)
+                };
+                match self.rules.original_row(key.as_str(), state, original) {
+                    RowOutcome::Deleted => deleted.push(row),
+                    RowOutcome::Cells(cells) => {
+                        for (place, value) in self.keep_fitting(key, state, cells, original) {
+                            overlay(&mut overlays, self.plan, place).push(row, value);
+                        }
+                    }
+                }
+            }
+        }
+        let edited = self.assemble(batch, overlays)?;
+        if deleted.is_empty() {
+            return Ok(edited);
+        }
+        let mut kept = vec![true; batch.num_rows()];
+        for row in deleted {
+            kept[row] = false;
+        }
+        filter_record_batch(&edited, &BooleanArray::from(kept)).map_err(arrow_error)
+    }
+
+    /// Leaves out the values that the exact types of the columns cannot hold.
+    pub(super) fn keep_fitting(
+        &mut self,
+        key: &Key,
+        state: &RowState,
+        cells: Vec<(usize, Option<Value>)>,
+        original: impl Fn(usize) -> Option<String>,
+    ) -> Vec<(usize, Option<Value>)> {
+        let plan = self.plan;
+        let fits = |place: usize, value: &Option<Value>| match value {
+            None => true,
+            Some(value) => stored(plan.data_type(place), value.clone()).is_some(),
+        };
+        if cells.iter().all(|(place, value)| fits(*place, value)) {
+            return cells;
+        }
+        let mut kept = Vec::with_capacity(cells.len());
+        for (place, value) in cells {
+            if fits(place, &value) {
+                kept.push((place, value));
+                continue;
+            }
+            let editable = &plan.editable[place];
+            let column = self.rules.replay().column(&editable.name);
+            let Some(cell) = column.and_then(|column| state.cell(column)) else { continue };
+            let Some(overriding) = &cell.overriding else { continue };
+            let item = ReportItem {
+                event: cell.event,
+                key: key.as_str().to_owned(),
+                column: Some(editable.name.clone()),
+                value: overriding.value.as_deref().map(str::to_owned),
+                reason: format!("{} ({} in the file)", misfit_reason(editable.column_type), plan.data_type(place)),
+            };
+            self.narrow_misfits.push((standing(overriding, original(place).as_deref()), item));
+        }
+        kept
+    }
+
+    /// The account, once every row was taken.
+    pub(super) fn finish(mut self) -> ApplyReport {
+        for (known, (key, state)) in self.index.rows.iter().enumerate() {
+            if !self.matched[known] {
+                self.rules.missing_row(key.as_str(), state);
+            }
+        }
+        let mut report = self.rules.finish();
+        let lost_beyond_list = self.lost_rows.count - self.lost_rows.items.len() as u64;
+        for (standing, item) in self.narrow_misfits {
+            uncount(&mut report, standing);
+            list(&mut report.misfits, item);
+        }
+        for item in self.lost_rows.items {
+            list(&mut report.misfits, item);
+        }
+        report.misfits.count += lost_beyond_list;
+        for items in [&mut report.orphans, &mut report.misfits, &mut report.not_editable] {
+            ReportList::sort(items);
+        }
+        report
+    }
+
+    /// The columns of the output: the original's with the overrides laid over them, and the added ones.
+    fn assemble(&self, batch: &RecordBatch, mut overlays: Vec<Option<Overlay>>) -> Result<RecordBatch, EngineError> {
+        let mut columns = batch.columns().to_vec();
+        for field in &self.plan.schema.fields()[self.plan.original_width..] {
+            columns.push(new_null_array(field.data_type(), batch.num_rows()));
+        }
+        for (place, overlay) in overlays.iter_mut().enumerate() {
+            if let Some(overlay) = overlay {
+                let column = &mut columns[self.plan.places[place]];
+                *column = overlay.over(column)?;
+            }
+        }
+        record_batch(self.plan, columns, batch.num_rows())
+    }
+}
+
+impl Plan {
+    /// The exact type of an editable column.
+    pub(super) fn data_type(&self, place: usize) -> &DataType {
+        self.schema.field(self.places[place]).data_type()
+    }
+}
+
+fn overlay<'o>(overlays: &'o mut [Option<Overlay>], plan: &Plan, place: usize) -> &'o mut Overlay {
+    overlays[place]
+        .get_or_insert_with(|| Overlay { rows: Vec::new(), values: Appender::new(plan.data_type(place), 16) })
+}
+
+impl Overlay {
+    /// Takes the next override; rows come in order.
+    fn push(&mut self, row: usize, value: Option<Value>) {
+        if self.values.append(value) {
+            self.rows.push(row);
+        }
+    }
+
+    /// The column with the overrides in it.
+    fn over(&mut self, column: &ArrayRef) -> Result<ArrayRef, EngineError> {
+        let values = self.values.finish()?;
+        if matches!(column.data_type(), DataType::Dictionary(..)) {
+            // Two dictionaries have to be merged, which copying of runs does not do.
+            let mut sources: Vec<(usize, usize)> = (0..column.len()).map(|row| (0, row)).collect();
+            for (value, row) in self.rows.iter().enumerate() {
+                sources[*row] = (1, value);
+            }
+            return interleave(&[column.as_ref(), values.as_ref()], &sources).map_err(arrow_error);
+        }
+        let (old, new) = (column.to_data(), values.to_data());
+        let mut merged = MutableArrayData::new(vec![&old, &new], true, column.len());
+        let mut from = 0;
+        for (value, row) in self.rows.iter().enumerate() {
+            if from < *row {
+                merged.try_extend(0, from, *row).map_err(arrow_error)?;
+            }
+            merged.try_extend(1, value, value + 1).map_err(arrow_error)?;
+            from = row + 1;
+        }
+        if from < column.len() {
+            merged.try_extend(0, from, column.len()).map_err(arrow_error)?;
+        }
+        Ok(make_array(merged.freeze()))
+    }
+}
+
+pub(super) fn record_batch(plan: &Plan, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, EngineError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(plan.schema.clone(), columns, &options).map_err(arrow_error)
+}
+
+pub(super) fn arrow_error(source: arrow::error::ArrowError) -> EngineError {
+    EngineError::Internal { action: "making edited rows", source: Box::new(source) }
+}

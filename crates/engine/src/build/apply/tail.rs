@@ -1,0 +1,80 @@
+//! The rows that people created.
+
+use arrow::record_batch::RecordBatch;
+use stet_domain::apply::ReportItem;
+use stet_domain::replay::RowState;
+use stet_domain::{Key, Value};
+
+use super::BATCH_ROWS;
+use super::rows::{Editor, record_batch};
+use crate::build::list;
+use crate::cell::{Appender, stored};
+use crate::error::EngineError;
+
+impl Editor<'_> {
+    /// The rows that stand by creation and are not in the original, in order of creation, with the columns of the output.
+    /// It is called once, after all batches of the original.
+    pub(super) fn created(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
+        let mut created: Vec<usize> = (0..self.index.rows.len())
+            .filter(|known| !self.matched[*known] && self.index.rows[*known].1.is_created())
+            .collect();
+        created.sort_unstable_by_key(|known| self.index.rows[*known].1.created);
+        let mut batches = Vec::with_capacity(created.len() / BATCH_ROWS + 1);
+        for part in created.chunks(BATCH_ROWS) {
+            let fields = self.plan.schema.fields();
+            let mut appenders: Vec<Appender> =
+                fields.iter().map(|field| Appender::new(field.data_type(), part.len())).collect();
+            let mut rows = 0;
+            for known in part {
+                let (key, state) = self.index.rows[*known];
+                rows += usize::from(self.append_created(key, state, &mut appenders));
+            }
+            let columns: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
+            batches.push(record_batch(self.plan, columns?, rows)?);
+        }
+        Ok(batches)
+    }
+
+    /// Appends a created row; false when its key is no key of the original by now.
+    fn append_created(&mut self, key: &Key, state: &RowState, appenders: &mut [Appender]) -> bool {
+        let Some(parts) = self.key_values(key) else {
+            let item = ReportItem {
+                event: state.created.unwrap_or(state.last_event),
+                key: key.as_str().to_owned(),
+                column: None,
+                value: None,
+                reason: "the created row's key does not fit the key columns of the original".into(),
+            };
+            list(&mut self.lost_rows, item);
+            return false;
+        };
+        let cells = self.rules.created_row(key.as_str(), state);
+        let mut values: Vec<Option<Value>> = vec![None; appenders.len()];
+        for (place, value) in self.keep_fitting(key, state, cells, |_| None) {
+            values[self.plan.places[place]] = value;
+        }
+        for (place, part) in self.plan.keys.places.iter().zip(parts) {
+            values[*place] = Some(part);
+        }
+        for (appender, value) in appenders.iter_mut().zip(values) {
+            if !appender.append(value) {
+                appender.append_null();
+            }
+        }
+        true
+    }
+
+    fn key_values(&self, key: &Key) -> Option<Vec<Value>> {
+        let keys = &self.plan.keys;
+        let parts = key.parts(keys.columns.len()).ok()?;
+        parts
+            .iter()
+            .zip(&keys.columns)
+            .zip(&keys.places)
+            .map(|((part, column), place)| {
+                let value = column.column_type.read(part).ok()?;
+                stored(self.plan.schema.field(*place).data_type(), value)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! What a column of an exact Arrow type makes of a value.
+
+use std::borrow::Cow;
+
+use arrow::array::ArrowPrimitiveType;
+use arrow::datatypes::{DataType, Float16Type};
+use jiff::tz::Offset;
+use stet_domain::Value;
+
+use super::reader::{nanoseconds_in, one_nan, shortest};
+use super::{Ordered, column_type_of};
+
+type F16 = <Float16Type as ArrowPrimitiveType>::Native;
+
+/// The value as a column of this type holds it: rounded for floating-point types of 16 and 32 bits, unchanged else. None
+/// when the column cannot hold it: a whole number out of the range of a narrow type, a time with more digits of a second
+/// than the type has, a value of another type. The live table and builds count such an override as a misfit.
+pub fn stored(data_type: &DataType, value: Value) -> Option<Value> {
+    match (data_type, value) {
+        (DataType::Dictionary(_, values), value) => stored(values, value),
+        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Value::Text(text)) => Some(Value::Text(text)),
+        (DataType::Int64, Value::Integer(integer)) => Some(Value::Integer(integer)),
+        (DataType::Int8, Value::Integer(integer)) => ranged(integer, i8::MIN.into(), i8::MAX.into()),
+        (DataType::Int16, Value::Integer(integer)) => ranged(integer, i16::MIN.into(), i16::MAX.into()),
+        (DataType::Int32, Value::Integer(integer)) => ranged(integer, i32::MIN.into(), i32::MAX.into()),
+        (DataType::UInt8, Value::Integer(integer)) => ranged(integer, 0, u8::MAX.into()),
+        (DataType::UInt16, Value::Integer(integer)) => ranged(integer, 0, u16::MAX.into()),
+        (DataType::UInt32, Value::Integer(integer)) => ranged(integer, 0, u32::MAX.into()),
+        (DataType::UInt64, Value::Decimal(digits, 0)) => u64::try_from(digits).ok().map(|_| Value::Decimal(digits, 0)),
+        (DataType::Float64, Value::Number(number)) => Some(Value::Number(number)),
+        (DataType::Float32, Value::Number(number)) => {
+            let narrow = number as f32;
+            (narrow.is_infinite() == number.is_infinite()).then(|| Value::Number(shortest(narrow)))
+        }
+        (DataType::Float16, Value::Number(number)) => {
+            let narrow = F16::from_f64(number);
+            (narrow.is_infinite() == number.is_infinite()).then(|| Value::Number(narrow.to_f64()))
+        }
+        (
+            DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..),
+            Value::Decimal(digits, scale),
+        ) => match column_type_of(data_type) {
+            stet_domain::ColumnType::Decimal { precision, scale: own } if own == scale => {
+                (digits.unsigned_abs() < 10u128.pow(precision.into())).then_some(Value::Decimal(digits, scale))
+            }
+            _ => None,
+        },
+        (DataType::Boolean, Value::Boolean(boolean)) => Some(Value::Boolean(boolean)),
+        (DataType::Date32 | DataType::Date64, Value::Date(date)) => day_of(date).is_some().then_some(Value::Date(date)),
+        (DataType::Timestamp(unit, None), Value::DateTime(datetime)) => {
+            let nanoseconds = Offset::UTC.to_timestamp(datetime).ok()?.as_nanosecond();
+            whole_units(nanoseconds, nanoseconds_in(*unit))?;
+            Some(Value::DateTime(datetime))
+        }
+        (DataType::Timestamp(unit, Some(_)), Value::Instant(instant)) => {
+            whole_units(instant.as_nanosecond(), nanoseconds_in(*unit))?;
+            Some(Value::Instant(instant))
+        }
+        _ => None,
+    }
+}
+
+fn ranged(integer: i64, min: i64, max: i64) -> Option<Value> {
+    (min..=max).contains(&integer).then_some(Value::Integer(integer))
+}
+
+pub(super) fn whole_units(nanoseconds: i128, unit: i128) -> Option<i64> {
+    (nanoseconds % unit == 0).then(|| i64::try_from(nanoseconds / unit).ok()).flatten()
+}
+
+/// Days since 1970-01-01; none at the very ends of the calendar.
+pub(super) fn day_of(date: jiff::civil::Date) -> Option<i32> {
+    let midnight = Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
+    i32::try_from(midnight.as_second().div_euclid(86_400)).ok()
+}
+
+/// A value in the form that sorting and ranges compare: the same as [`super::CellReader::ordered`] gives for a column
+/// of the value's type.
+pub fn ordered_value(value: &Value) -> Ordered<'_> {
+    match value {
+        Value::Text(text) => Ordered::Text(Cow::Borrowed(text)),
+        Value::Integer(integer) => Ordered::Integer((*integer).into()),
+        Value::Number(number) => Ordered::Float(one_nan(*number)),
+        Value::Decimal(digits, _) => Ordered::Integer(*digits),
+        Value::Boolean(boolean) => Ordered::Integer((*boolean).into()),
+        Value::Date(date) => day_of(*date).map_or(Ordered::Null, |day| Ordered::Integer(day.into())),
+        Value::DateTime(datetime) => Offset::UTC
+            .to_timestamp(*datetime)
+            .map_or(Ordered::Null, |timestamp| Ordered::Integer(timestamp.as_nanosecond())),
+        Value::Instant(instant) => Ordered::Integer(instant.as_nanosecond()),
+    }
+}

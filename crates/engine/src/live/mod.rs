@@ -1,0 +1,350 @@
+//! Live tables: an original with the edits of this second, by page, in any order and through any filter.
+//!
+//! A [`LiveTable`] holds a snapshot and the replay of the editlog. What it shows is what a build at the same log position
+//! writes: overrides are judged by the same rules of the domain (`fit`, `standing`, `ColumnMap`). Orders of rows are
+//! worked out once for each query, kept, and patched by every edit.
+
+mod columns;
+mod link;
+mod order;
+mod plan;
+mod query;
+mod report;
+mod rows;
+mod scan;
+mod state;
+mod text;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+use stet_domain::{Action, Event, Key, Login};
+
+use crate::error::EngineError;
+use crate::snapshot::Snapshot;
+use columns::Columns;
+use order::{Order, OrderCache, merge};
+use plan::Plan;
+use query::OrderKey;
+use state::{State, View};
+
+pub use columns::{EditableSpec, LiveColumn, TableSpec};
+pub use link::{LINK_OPTIONS_MAX, LINK_ROWS_MAX, LinkIndex, LinkOptions, LinkRow};
+pub use query::{
+    FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, Filter, PAGE_ROWS_MAX, Query, SORT_COLUMNS_MAX, Sort,
+    StateFilter, Test,
+};
+pub use rows::{Cell, Edit, EditState, LastEdit, LinkText, Links, Page, Row, Rows};
+
+/// How many bytes the orders of one table may take, unless a table is opened with another limit: three whole orders of
+/// ten million rows.
+pub const ORDER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// With more changed keys at once, orders are merged anew in one pass rather than patched row by row.
+const PATCHED_KEYS_MAX: usize = 256;
+
+/// The table of one open webapp. Any number of threads may read it at the same time; they wait for a push of events, which
+/// is short, and not for each other. The first page of a new sort or filter waits for others of that kind.
+#[derive(Debug)]
+pub struct LiveTable {
+    snapshot: Arc<Snapshot>,
+    columns: Columns,
+    /// Locked before `orders`, always.
+    state: RwLock<State>,
+    /// Every order in it is up to date with `state` whenever `state` is not locked for writing.
+    orders: Mutex<OrderCache>,
+    /// Held while an order is worked out: one at a time, which also bounds the memory for it.
+    working: Mutex<()>,
+}
+
+/// Memory of an open table, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Orders of rows that were asked for lately.
+    pub orders: usize,
+    /// The state of the log; an estimate.
+    pub edits: usize,
+    /// Rows of the original, mapped from disk: the system drops and reads them as it likes.
+    pub rows_mapped: u64,
+    /// The key index, mapped from disk.
+    pub index_mapped: u64,
+}
+
+/// What a batch of events does to one key.
+#[derive(Default)]
+struct Change {
+    whole_row: bool,
+    columns: Vec<usize>,
+}
+
+impl Change {
+    fn affects(&self, plan: &Plan) -> bool {
+        self.whole_row || !plan.states.is_empty() || self.columns.iter().any(|column| plan.looks_at(*column))
+    }
+}
+
+impl LiveTable {
+    /// A table over a snapshot, without edits: push the events of its log so far.
+    ///
+    /// # Errors
+    /// When the spec names a column that is neither in the original nor added with a type, or names one twice.
+    pub fn open(snapshot: Arc<Snapshot>, spec: &TableSpec) -> Result<LiveTable, EngineError> {
+        LiveTable::open_with(snapshot, spec, ORDER_BYTES_MAX)
+    }
+
+    /// As [`LiveTable::open`], with a limit on the bytes that orders may take.
+    ///
+    /// # Errors
+    /// See [`LiveTable::open`].
+    pub fn open_with(
+        snapshot: Arc<Snapshot>,
+        spec: &TableSpec,
+        order_bytes_max: usize,
+    ) -> Result<LiveTable, EngineError> {
+        let columns = Columns::new(&snapshot, spec)?;
+        Ok(LiveTable {
+            snapshot,
+            columns,
+            state: RwLock::default(),
+            orders: Mutex::new(OrderCache::new(order_bytes_max)),
+            working: Mutex::new(()),
+        })
+    }
+
+    /// The same log over another snapshot or with other settings: what a reload shows. The events so far are taken along;
+    /// push those that came meanwhile before the new table takes the old one's place.
+    ///
+    /// # Errors
+    /// See [`LiveTable::open`].
+    pub fn reopen(&self, snapshot: Arc<Snapshot>, spec: &TableSpec) -> Result<LiveTable, EngineError> {
+        let table = LiveTable::open(snapshot, spec)?;
+        let replay = self.read().replay.clone();
+        {
+            let mut state = table.state.write().unwrap_or_else(PoisonError::into_inner);
+            let mut keys: Vec<_> = replay.rows().map(|(key, row)| (row.created, key.clone())).collect();
+            // Created rows get their numbers in order of creation.
+            keys.sort_unstable();
+            state.replay = replay;
+            let mut changed = Vec::new();
+            for (_, key) in &keys {
+                state.refresh(&table.snapshot, &table.columns, key, &mut changed);
+            }
+            state.hide(&changed);
+        }
+        Ok(table)
+    }
+
+    /// Takes the next events of the log, in its order; those taken already are passed over. Gives the keys that changed,
+    /// each once.
+    pub fn push(&self, events: &[Event]) -> Vec<Key> {
+        let mut guard = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *guard;
+        let taken = state.replay.position();
+        let events = &events[events.partition_point(|event| Some(event.id) <= taken)..];
+        let (keys, changes) = self.changes(events);
+        let mut orders = self.lock_orders();
+        let patched = keys.len() <= PATCHED_KEYS_MAX;
+        if patched {
+            self.take_out(state, &mut orders, &keys, &changes);
+        }
+        for event in events {
+            state.replay.push(event);
+        }
+        // Created rows get their numbers in order of creation, whatever else was said of their keys before.
+        let mut by_creation: Vec<usize> = (0..keys.len()).collect();
+        by_creation.sort_by_key(|index| state.replay.row(keys[*index].as_str()).and_then(|row| row.created));
+        let mut rows: Vec<(usize, u32)> = Vec::with_capacity(keys.len());
+        let mut changed = Vec::new();
+        for index in by_creation {
+            changed.clear();
+            state.refresh(&self.snapshot, &self.columns, &keys[index], &mut changed);
+            rows.extend(changed.iter().map(|row| (index, *row)));
+        }
+        let changed: Vec<u32> = rows.iter().map(|(_, row)| *row).collect();
+        state.hide(&changed);
+        let view = self.view(state);
+        for entry in orders.entries() {
+            let plan = &entry.plan;
+            let affected = rows.iter().filter(|(key, _)| changes[*key].affects(plan)).map(|(_, row)| *row);
+            if patched {
+                for row in affected.filter(|row| view.passes(plan, *row)) {
+                    entry.order.insert(row, |other| view.compare(&plan.sort, other, row));
+                }
+            } else {
+                let out: HashSet<u32, FixedState> = affected.collect();
+                entry.order = self
+                    .merged(view, plan, &out, |is_out, sorted, compare| entry.order.merged(is_out, sorted, compare));
+            }
+        }
+        keys
+    }
+
+    /// The position of the log that the table shows; 0 for an empty log.
+    pub fn version(&self) -> i64 {
+        version_of(&self.read())
+    }
+
+    /// The snapshot under the table.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The shown columns, in order.
+    pub fn columns(&self) -> &[LiveColumn] {
+        self.columns.shown()
+    }
+
+    /// A column by name, shown or not.
+    pub fn column(&self, name: &str) -> Option<&LiveColumn> {
+        self.columns.all.iter().find(|column| column.name == name)
+    }
+
+    /// How many rows there are without filters.
+    pub fn total(&self) -> usize {
+        self.read().rows_shown(&self.snapshot)
+    }
+
+    /// How many keys the log knows.
+    pub fn keys_edited(&self) -> usize {
+        self.read().replay.len()
+    }
+
+    /// Memory in use.
+    pub fn memory(&self) -> MemoryUse {
+        let edits = self.read().bytes();
+        let (rows_mapped, index_mapped) = self.snapshot.bytes_mapped();
+        MemoryUse { orders: self.lock_orders().bytes(), edits, rows_mapped, index_mapped }
+    }
+
+    /// Gives up the orders that are kept; the next page of each has to work it out again.
+    pub fn release_orders(&self) {
+        self.lock_orders().clear();
+    }
+
+    /// Row numbers of a page, with the count of all rows of the query, at the position of `state`.
+    fn with_rows<T>(
+        &self,
+        query: &Query,
+        offset: usize,
+        limit: usize,
+        me: &Login,
+        then: impl FnOnce(View<'_>, usize, Vec<u32>) -> T,
+    ) -> Result<T, EngineError> {
+        if limit > PAGE_ROWS_MAX {
+            return Err(EngineError::Request(format!("a page has at most {PAGE_ROWS_MAX} rows, not {limit}")));
+        }
+        let key = OrderKey::new(query, me);
+        if key.is_natural() {
+            let state = self.read();
+            let rows = state.natural_page(&self.snapshot, offset, limit);
+            return Ok(then(self.view(&state), state.rows_shown(&self.snapshot), rows));
+        }
+        // Only called while `state` is locked, so that the order belongs to it.
+        let kept = || {
+            let mut orders = self.lock_orders();
+            let order = orders.get(&key)?;
+            Some((order.len(), order.page(offset, limit)))
+        };
+        {
+            let state = self.read();
+            if let Some((total, rows)) = kept() {
+                return Ok(then(self.view(&state), total, rows));
+            }
+        }
+        let plan = Arc::new(Plan::new(&self.columns, &key)?);
+        let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            // Somebody else may have asked for the same meanwhile.
+            let state = self.read();
+            if let Some((total, rows)) = kept() {
+                return Ok(then(self.view(&state), total, rows));
+            }
+        }
+        // The rows of the snapshot never change, so nobody has to wait while they are sorted; the log's rows are then
+        // put in while no event can be pushed.
+        let base = scan::rows(&self.snapshot, &self.columns, &plan);
+        let state = self.read();
+        let view = self.view(&state);
+        let out: HashSet<u32, FixedState> = state.touched.keys().copied().collect();
+        let base_len = base.len();
+        let order = self.merged(view, &plan, &out, |is_out, sorted, compare| {
+            merge(base.into_iter().filter(|row| !is_out(*row)), base_len, sorted, compare)
+        });
+        let (total, rows) = {
+            let mut orders = self.lock_orders();
+            let order = orders.put(key, plan, order);
+            (order.len(), order.page(offset, limit))
+        };
+        Ok(then(view, total, rows))
+    }
+
+    /// An order in which the `out` rows are placed as they stand now; `merge` gets which rows to leave out, the rows to put
+    /// in, sorted, and how rows compare.
+    fn merged(
+        &self,
+        view: View<'_>,
+        plan: &Plan,
+        out: &HashSet<u32, FixedState>,
+        merge: impl FnOnce(&dyn Fn(u32) -> bool, &[u32], &dyn Fn(u32, u32) -> std::cmp::Ordering) -> Order,
+    ) -> Order {
+        let compare = |a: u32, b: u32| view.compare(&plan.sort, a, b);
+        let mut sorted: Vec<u32> = out.iter().copied().filter(|row| view.passes(plan, *row)).collect();
+        sorted.sort_unstable_by(|a, b| compare(*a, *b));
+        merge(&|row| out.contains(&row), &sorted, &compare)
+    }
+
+    fn changes(&self, events: &[Event]) -> (Vec<Key>, Vec<Change>) {
+        let mut keys: Vec<Key> = Vec::new();
+        let mut changes: Vec<Change> = Vec::new();
+        let mut places: HashMap<&Key, usize, FixedState> = HashMap::default();
+        for event in events {
+            let place = *places.entry(&event.key).or_insert_with(|| {
+                keys.push(event.key.clone());
+                changes.push(Change::default());
+                keys.len() - 1
+            });
+            let change = &mut changes[place];
+            match (event.action, &event.column_name) {
+                (Action::Update | Action::Revert, Some(name)) => {
+                    change.columns.extend(self.columns.all.iter().position(|column| column.name == *name));
+                }
+                _ => change.whole_row = true,
+            }
+        }
+        (keys, changes)
+    }
+
+    /// Takes the rows of keys that are about to change out of the orders, while their old values are still known.
+    fn take_out(&self, state: &State, orders: &mut OrderCache, keys: &[Key], changes: &[Change]) {
+        if orders.entries().is_empty() {
+            return;
+        }
+        let view = self.view(state);
+        for (key, change) in keys.iter().zip(changes) {
+            let Some(row) = state.row_of(&self.snapshot, key) else { continue };
+            for entry in orders.entries() {
+                let plan = &entry.plan;
+                if change.affects(plan) && view.passes(plan, row) {
+                    entry.order.remove(row, |other| view.compare(&plan.sort, other, row));
+                }
+            }
+        }
+    }
+
+    fn view<'a>(&'a self, state: &'a State) -> View<'a> {
+        View { snapshot: &self.snapshot, columns: &self.columns, state }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_orders(&self) -> MutexGuard<'_, OrderCache> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn version_of(state: &State) -> i64 {
+    state.replay.position().map_or(0, |position| position.0)
+}

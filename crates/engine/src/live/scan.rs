@@ -1,0 +1,385 @@
+//! Orders of the rows of a snapshot, without edits: filtering and sorting all rows, on two threads.
+//!
+//! Sorting is by words of 32 bits, the least significant column first: each column becomes whole numbers whose order is
+//! the column's (texts by their rank among the distinct ones), and each word of them is one stable radix pass.
+
+use std::borrow::Cow;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use stet_domain::ColumnType;
+
+use super::columns::Columns;
+use super::plan::{CellRef, Plan, Predicate, order_number};
+use super::text::{compare_text, folded_prefix};
+use crate::cell::{CellReader, Ordered};
+use crate::snapshot::{BATCH_ROWS, Snapshot};
+
+/// Below this many rows a second thread costs more than it saves.
+const PARALLEL_ROWS_MIN: usize = 50_000;
+
+/// Bits of a radix digit: three passes for a word.
+const DIGIT_BITS: u32 = 11;
+
+/// How many items are looked at to tell how many different texts there are.
+const SAMPLE_ROWS: usize = 10_000;
+
+/// The code of an empty cell.
+const NULL_CODE: u32 = u32::MAX;
+
+/// The rows of the snapshot that pass the filters, sorted, as if there were no edits. With filters on what the log says
+/// of a row there are none: rows without edits do not pass.
+pub(super) fn rows(snapshot: &Snapshot, columns: &Columns, plan: &Plan) -> Vec<u32> {
+    if !plan.states.is_empty() {
+        return Vec::new();
+    }
+    let Some(items) = filter(snapshot, columns, plan) else { return Vec::new() };
+    sort(snapshot, columns, plan, items)
+}
+
+/// The rows that pass all filters, in order; none when a filter on an added column, which is empty in every row without
+/// edits, lets nothing pass.
+fn filter(snapshot: &Snapshot, columns: &Columns, plan: &Plan) -> Option<Vec<u32>> {
+    let mut filters: Vec<(usize, &Predicate)> = Vec::new();
+    for (column, predicate) in &plan.filters {
+        match columns.all[*column].original {
+            Some(original) => filters.push((original, predicate)),
+            None if predicate.test(&CellRef::Value(None), &mut String::new()) => {}
+            None => return None,
+        }
+    }
+    if filters.is_empty() {
+        return Some((0..snapshot.rows() as u32).collect());
+    }
+    let batches = snapshot.batches().len();
+    let (first, second) = halves(batches, snapshot.rows(), |range| filter_batches(snapshot, &filters, range));
+    let mut rows = first;
+    rows.extend(second.unwrap_or_default());
+    Some(rows)
+}
+
+fn filter_batches(snapshot: &Snapshot, filters: &[(usize, &Predicate)], range: std::ops::Range<usize>) -> Vec<u32> {
+    let mut passed = Vec::new();
+    let mut text = String::new();
+    for index in range {
+        let batch = &snapshot.batches()[index];
+        let mut rows: Vec<u32> = (0..batch.num_rows() as u32).collect();
+        for (column, predicate) in filters {
+            let reader = CellReader::new(batch.column(*column).as_ref());
+            rows.retain(|row| predicate.test(&CellRef::Array(&reader, *row as usize), &mut text));
+        }
+        passed.extend(rows.iter().map(|row| (index * BATCH_ROWS) as u32 + row));
+    }
+    passed
+}
+
+fn sort(snapshot: &Snapshot, columns: &Columns, plan: &Plan, items: Vec<u32>) -> Vec<u32> {
+    let mut order: Option<Vec<u32>> = None;
+    for sort in plan.sort.iter().rev() {
+        let column = &columns.all[sort.column];
+        // An added column is empty in every row without edits.
+        let Some(original) = column.original else { continue };
+        let words = match column.column_type {
+            ColumnType::Text | ColumnType::Other => vec![text_ranks(snapshot, original, &items, sort.descending)],
+            _ => number_words(snapshot, original, &items, sort.descending),
+        };
+        for word in words {
+            let places = order.take().unwrap_or_else(|| (0..items.len() as u32).collect());
+            order = Some(sort_by_word(places, &word));
+        }
+    }
+    match order {
+        None => items,
+        // Every row and its place are the same number when nothing was filtered out.
+        Some(order) if items.len() == snapshot.rows() => order,
+        Some(mut order) => {
+            order.iter_mut().for_each(|place| *place = items[*place as usize]);
+            order
+        }
+    }
+}
+
+/// The words of a column's values relative to the least one, the least significant word first; empty cells are after all.
+fn number_words(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<Vec<u32>> {
+    let (first, second) = halves(items.len(), items.len(), |range| {
+        let mut bounds: Option<(i128, i128)> = None;
+        walk(snapshot, column, &items[range], |_, reader, row| {
+            if let Some(number) = order_number(&reader.ordered(row)) {
+                let (min, max) = bounds.unwrap_or((number, number));
+                bounds = Some((min.min(number), max.max(number)));
+            }
+        });
+        bounds
+    });
+    let bounds = first.into_iter().chain(second.flatten());
+    let Some((min, max)) = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else { return Vec::new() };
+    let span = max.wrapping_sub(min) as u128;
+    // One more than the greatest stands for null, so it has to fit too.
+    let null = span.saturating_add(1);
+    let word_count = (128 - null.leading_zeros()).div_ceil(32).max(1) as usize;
+    let fill = |items: &[u32], words: &mut [&mut [u32]]| {
+        walk(snapshot, column, items, |place, reader, row| {
+            let key = match order_number(&reader.ordered(row)) {
+                Some(number) if descending => max.wrapping_sub(number) as u128,
+                Some(number) => number.wrapping_sub(min) as u128,
+                None => null,
+            };
+            for (index, word) in words.iter_mut().enumerate() {
+                word[place] = (key >> (32 * index)) as u32;
+            }
+        });
+    };
+    let mut words = vec![vec![0u32; items.len()]; word_count];
+    let middle = if items.len() < PARALLEL_ROWS_MIN { items.len() } else { items.len() / 2 };
+    let (mut lower, mut upper): (Vec<&mut [u32]>, Vec<&mut [u32]>) =
+        words.iter_mut().map(|word| word.split_at_mut(middle)).unzip();
+    std::thread::scope(|scope| {
+        scope.spawn(|| fill(&items[middle..], &mut upper));
+        fill(&items[..middle], &mut lower);
+    });
+    words
+}
+
+/// For each item the rank of its text among the distinct ones; empty cells are after all.
+fn text_ranks(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<u32> {
+    if is_mostly_distinct(snapshot, column, items) {
+        ranks_by_sorting(snapshot, column, items, descending)
+    } else {
+        ranks_by_distinct(snapshot, column, items, descending)
+    }
+}
+
+/// Whether a sample of the items has so many different texts that a table of them would only cost.
+fn is_mostly_distinct(snapshot: &Snapshot, column: usize, items: &[u32]) -> bool {
+    if items.len() < PARALLEL_ROWS_MIN {
+        return false;
+    }
+    let sample: Vec<u32> = items.iter().copied().step_by(items.len() / SAMPLE_ROWS).collect();
+    let mut distinct = Distinct::default();
+    let mut seen = 0;
+    walk(snapshot, column, &sample, |_, reader, row| {
+        if let Some(text) = reader.str(row) {
+            distinct.code(Cow::Borrowed(text));
+            seen += 1;
+        }
+    });
+    seen > SAMPLE_ROWS / 2 && distinct.texts.len() * 2 > seen
+}
+
+/// Ranks by sorting all items by their texts.
+fn ranks_by_sorting(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<u32> {
+    let text = |place: u32| {
+        let (array, row) = snapshot.array_at(items[place as usize] as usize, column);
+        CellReader::new(array.as_ref()).str(row).unwrap_or_default()
+    };
+    // Most pairs differ in the first bytes, which are at hand.
+    let compare = |a: &(u64, u32), b: &(u64, u32)| a.0.cmp(&b.0).then_with(|| compare_text(text(a.1), text(b.1)));
+    let (first, second) = halves(items.len(), items.len(), |range| {
+        let start = range.start as u32;
+        let mut half: Vec<(u64, u32)> = Vec::with_capacity(range.len());
+        walk(snapshot, column, &items[range], |place, reader, row| {
+            half.extend(reader.str(row).map(|text| (folded_prefix(text), start + place as u32)));
+        });
+        half.sort_unstable_by(compare);
+        half
+    });
+    let second = second.unwrap_or_default();
+    let mut ranks = vec![NULL_CODE; items.len()];
+    let mut last: Option<(u64, u32)> = None;
+    let mut rank = 0;
+    let (mut a, mut b) = (0, 0);
+    while a < first.len() || b < second.len() {
+        let take_first = b == second.len() || (a < first.len() && compare(&first[a], &second[b]).is_le());
+        let next = if take_first { first[a] } else { second[b] };
+        a += usize::from(take_first);
+        b += usize::from(!take_first);
+        if last.is_some_and(|last| compare(&last, &next).is_ne()) {
+            rank += 1;
+        }
+        last = Some(next);
+        ranks[next.1 as usize] = rank;
+    }
+    let null = rank + 1;
+    ranks.iter_mut().for_each(|other| match *other {
+        NULL_CODE => *other = null,
+        ascending if descending => *other = rank - ascending,
+        _ => {}
+    });
+    ranks
+}
+
+/// Ranks by giving every different text a code, and sorting only those.
+fn ranks_by_distinct(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<u32> {
+    let (mut distinct, second) = halves(items.len(), items.len(), |range| {
+        let items = &items[range];
+        let mut distinct = Distinct::default();
+        distinct.codes.reserve_exact(items.len());
+        walk(snapshot, column, items, |_, reader, row| {
+            let code = match reader.str(row) {
+                Some(text) => distinct.code(Cow::Borrowed(text)),
+                None => match reader.ordered(row) {
+                    Ordered::Text(text) => distinct.code(text),
+                    _ => NULL_CODE,
+                },
+            };
+            distinct.codes.push(code);
+        });
+        distinct
+    });
+    let mut codes = std::mem::take(&mut distinct.codes);
+    if let Some(second) = second {
+        let known: Vec<u32> = second.texts.into_iter().map(|text| distinct.code(text)).collect();
+        codes.extend(second.codes.iter().map(|code| known.get(*code as usize).copied().unwrap_or(NULL_CODE)));
+    }
+    let ranks = distinct.ranks(descending);
+    let null = ranks.len() as u32;
+    codes.iter_mut().for_each(|code| *code = ranks.get(*code as usize).copied().unwrap_or(null));
+    codes
+}
+
+/// The distinct texts of a column, with a code for each in the order in which they were met.
+#[derive(Default)]
+struct Distinct<'a> {
+    table: HashTable<u32>,
+    texts: Vec<Cow<'a, str>>,
+    /// The code of every item.
+    codes: Vec<u32>,
+}
+
+impl<'a> Distinct<'a> {
+    fn code(&mut self, text: Cow<'a, str>) -> u32 {
+        let hasher = FixedState::default();
+        let hash = |text: &str| hasher.hash_one(text.as_bytes());
+        let texts = &self.texts;
+        let is_same = |code: &u32| texts[*code as usize] == text;
+        match self.table.entry(hash(&text), is_same, |code| hash(&texts[*code as usize])) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let code = texts.len() as u32;
+                entry.insert(code);
+                self.texts.push(text);
+                code
+            }
+        }
+    }
+
+    /// For each code the rank of its text.
+    fn ranks(&self, descending: bool) -> Vec<u32> {
+        let compare = |a: &(u64, u32), b: &(u64, u32)| {
+            a.0.cmp(&b.0).then_with(|| compare_text(&self.texts[a.1 as usize], &self.texts[b.1 as usize]))
+        };
+        let mut sorted: Vec<(u64, u32)> = Vec::with_capacity(self.texts.len());
+        let (first, second) = halves(self.texts.len(), self.texts.len(), |range| {
+            let mut half: Vec<(u64, u32)> = range.map(|code| (folded_prefix(&self.texts[code]), code as u32)).collect();
+            half.sort_unstable_by(compare);
+            half
+        });
+        let (mut first, mut second) = (first.into_iter().peekable(), second.unwrap_or_default().into_iter().peekable());
+        while let (Some(a), Some(b)) = (first.peek(), second.peek()) {
+            sorted.extend(if compare(a, b).is_le() { first.next() } else { second.next() });
+        }
+        sorted.extend(first);
+        sorted.extend(second);
+        if descending {
+            sorted.reverse();
+        }
+        let mut ranks = vec![0u32; self.texts.len()];
+        for (rank, (_, code)) in sorted.iter().enumerate() {
+            ranks[*code as usize] = rank as u32;
+        }
+        ranks
+    }
+}
+
+/// Sorts places by a word of each, stably.
+fn sort_by_word(mut places: Vec<u32>, words: &[u32]) -> Vec<u32> {
+    let highest = words.iter().copied().max().unwrap_or(0);
+    if highest == 0 {
+        return places;
+    }
+    if places.len() < PARALLEL_ROWS_MIN {
+        places.sort_by_key(|place| words[*place as usize]);
+        return places;
+    }
+    // The word above, the place below: a pass moves both together.
+    let mut packed: Vec<u64> =
+        places.iter().map(|place| u64::from(words[*place as usize]) << 32 | u64::from(*place)).collect();
+    let mut room = vec![0u64; packed.len()];
+    let middle = packed.len() / 2;
+    let bits = 32 - highest.leading_zeros();
+    {
+        let (lower, upper) = packed.split_at_mut(middle);
+        let (lower_room, upper_room) = room.split_at_mut(middle);
+        std::thread::scope(|scope| {
+            scope.spawn(|| radix_sort(upper, upper_room, bits));
+            radix_sort(lower, lower_room, bits);
+        });
+    }
+    let (lower, upper) = packed.split_at(middle);
+    let (mut a, mut b) = (0, 0);
+    for place in &mut places {
+        // On equal words the lower half goes first.
+        let take_lower = b == upper.len() || (a < lower.len() && lower[a] >> 32 <= upper[b] >> 32);
+        *place = if take_lower { lower[a] as u32 } else { upper[b] as u32 };
+        a += usize::from(take_lower);
+        b += usize::from(!take_lower);
+    }
+    places
+}
+
+/// Sorts by the `bits` lowest bits of the upper half of each number, stably.
+fn radix_sort(packed: &mut [u64], room: &mut [u64], bits: u32) {
+    let mut in_packed = true;
+    let mut shift = 32;
+    while shift < 32 + bits {
+        let (from, to) = if in_packed { (&mut *packed, &mut *room) } else { (&mut *room, &mut *packed) };
+        let digit = |number: u64| (number >> shift) as usize & ((1 << DIGIT_BITS) - 1);
+        let mut starts = vec![0usize; 1 << DIGIT_BITS];
+        from.iter().for_each(|number| starts[digit(*number)] += 1);
+        let mut start = 0;
+        for slot in &mut starts {
+            start += std::mem::replace(slot, start);
+        }
+        for number in from.iter() {
+            let slot = &mut starts[digit(*number)];
+            to[*slot] = *number;
+            *slot += 1;
+        }
+        in_packed = !in_packed;
+        shift += DIGIT_BITS;
+    }
+    if !in_packed {
+        packed.copy_from_slice(room);
+    }
+}
+
+/// Shows a column's cells of rows that are in ascending order: the place among the items, a reader and the row in it.
+fn walk<'a>(snapshot: &'a Snapshot, column: usize, items: &[u32], mut see: impl FnMut(usize, &CellReader<'a>, usize)) {
+    let mut place = 0;
+    while place < items.len() {
+        let batch = items[place] as usize / BATCH_ROWS;
+        let reader = CellReader::new(snapshot.batches()[batch].column(column).as_ref());
+        while place < items.len() && items[place] as usize / BATCH_ROWS == batch {
+            see(place, &reader, items[place] as usize % BATCH_ROWS);
+            place += 1;
+        }
+    }
+}
+
+/// Does work on the two halves of `0..len` at the same time, or on all of it at once when there are few rows.
+fn halves<T: Send>(len: usize, rows: usize, work: impl Fn(std::ops::Range<usize>) -> T + Sync) -> (T, Option<T>) {
+    if rows < PARALLEL_ROWS_MIN {
+        return (work(0..len), None);
+    }
+    let middle = len / 2;
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| work(middle..len));
+        let first = work(0..middle);
+        match second.join() {
+            Ok(second) => (first, Some(second)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,284 @@
+//! The manifest beside each output: of what it was made, so that everybody can tell whether it is up to date.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use stet_domain::event::EventId;
+
+use crate::error::EngineError;
+use crate::read::{FilePrint, FileSource};
+use crate::write::{AtomicFile, Digested};
+
+/// The version of the manifest's form. A manifest of another version is not trusted: the output is built anew.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// What an output was made of, and the account of the build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// See [`MANIFEST_VERSION`].
+    pub format_version: u32,
+    /// The version of Stet that built the output.
+    pub stet_version: String,
+    /// The output dataset.
+    pub dataset: String,
+    /// The recipe.
+    pub recipe: RecipeStamp,
+    /// The inputs, in the recipe's order.
+    pub inputs: Vec<InputStamp>,
+    /// The editlog's position; none when the recipe reads no editlog or it was empty.
+    pub log_position: Option<EventId>,
+    /// The output.
+    pub output: OutputStamp,
+    /// The account of the build, as the recipe's kind gives it.
+    pub report: serde_json::Value,
+}
+
+/// What a recipe was when it ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipeStamp {
+    /// `replay`, `apply` or `sql`.
+    pub kind: String,
+    /// SHA-256 of its definition, by which a change of the definition is noticed.
+    pub definition_sha256: String,
+}
+
+/// What an input was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputStamp {
+    /// The input dataset.
+    pub dataset: String,
+    /// Its files, in order of their names.
+    pub files: Vec<FileStamp>,
+}
+
+/// What a file was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStamp {
+    /// Path, size and time.
+    #[serde(flatten)]
+    pub print: FilePrint,
+    /// SHA-256 of its content, in lower-case hex.
+    pub sha256: String,
+}
+
+/// What the output is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputStamp {
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its content, in lower-case hex.
+    pub sha256: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// What a build would work on now.
+#[derive(Debug, Clone)]
+pub struct Present<'a> {
+    /// The recipe as it is defined now.
+    pub recipe: &'a RecipeStamp,
+    /// The inputs of the recipe that are files.
+    pub inputs: &'a [FileSource],
+    /// The last event of the editlog; none when it is empty or the recipe reads none.
+    pub log_position: Option<EventId>,
+}
+
+/// Why an output is not up to date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum StaleReason {
+    /// There is no output.
+    NeverBuilt,
+    /// There is an output, but no manifest that tells of what it was made.
+    NoManifest,
+    /// The output is not the file that was built.
+    OutputChanged,
+    /// The recipe is another one than the one that made the output.
+    RecipeChanged { kind: String },
+    /// An input has changed.
+    InputChanged { dataset: String },
+    /// An input is new to the recipe, or no longer one.
+    InputsDiffer { dataset: String },
+    /// An input has no data.
+    InputMissing { dataset: String },
+    /// The editlog has new events.
+    NewEdits { count: u64 },
+    /// The editlog has fewer events than the output was made of.
+    LogReset,
+}
+
+impl fmt::Display for StaleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StaleReason::NeverBuilt => f.write_str("never built"),
+            StaleReason::NoManifest => f.write_str("it is not known how the present file was made"),
+            StaleReason::OutputChanged => f.write_str("the output file was changed after it was built"),
+            StaleReason::RecipeChanged { kind } if kind == "sql" => f.write_str("the query has changed"),
+            StaleReason::RecipeChanged { .. } => f.write_str("the webapp's settings have changed"),
+            StaleReason::InputChanged { dataset } => write!(f, "`{dataset}` has changed"),
+            StaleReason::InputsDiffer { dataset } => write!(f, "the inputs are others: `{dataset}`"),
+            StaleReason::InputMissing { dataset } => write!(f, "`{dataset}` has no data"),
+            StaleReason::NewEdits { count: 1 } => f.write_str("1 new edit"),
+            StaleReason::NewEdits { count } => write!(f, "{count} new edits"),
+            StaleReason::LogReset => f.write_str("the edits were reset"),
+        }
+    }
+}
+
+impl Manifest {
+    /// Where the manifest of an output is: beside it, with `.stet.json` behind its name.
+    pub fn path_of(output: &Path) -> PathBuf {
+        let mut name = output.as_os_str().to_owned();
+        name.push(".stet.json");
+        PathBuf::from(name)
+    }
+
+    /// Reads the manifest of an output; none when there is none, or none that this version of Stet can use.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn read(output: &Path) -> Result<Option<Manifest>, EngineError> {
+        let path = Manifest::path_of(output);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(EngineError::io("read", path)(error)),
+        };
+        // A damaged or strange manifest means that nothing is known: the output is built anew, which writes a good one.
+        let manifest: Option<Manifest> = serde_json::from_slice(&text).ok();
+        Ok(manifest.filter(|manifest| manifest.format_version == MANIFEST_VERSION))
+    }
+
+    /// Writes the manifest beside its output.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, output: &Path) -> Result<(), EngineError> {
+        let path = Manifest::path_of(output);
+        let mut file = AtomicFile::create(&path)?;
+        serde_json::to_writer_pretty(&mut file, self)
+            .map_err(|source| EngineError::Internal { action: "writing a manifest", source: Box::new(source) })?;
+        std::io::Write::write_all(&mut file, b"\n").map_err(EngineError::io("write", path))?;
+        file.commit().map(|_| ())
+    }
+
+    /// Why the output is not up to date with what a build would work on now; empty when it is.
+    ///
+    /// Sizes and times of files are looked at first; a file is only read when they differ. A file that was touched and
+    /// holds the same bytes has not changed.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be read.
+    pub fn stale_reasons(output: &Path, present: &Present<'_>) -> Result<Vec<StaleReason>, EngineError> {
+        let Some(print) = print_of(output)? else {
+            return Ok(vec![StaleReason::NeverBuilt]);
+        };
+        let Some(manifest) = Manifest::read(output)? else {
+            return Ok(vec![StaleReason::NoManifest]);
+        };
+        let mut reasons = Vec::new();
+        if print.bytes != manifest.output.bytes {
+            reasons.push(StaleReason::OutputChanged);
+        }
+        if manifest.recipe != *present.recipe {
+            reasons.push(StaleReason::RecipeChanged { kind: present.recipe.kind.clone() });
+        }
+        for source in present.inputs {
+            let Some(stamp) = manifest.inputs.iter().find(|stamp| stamp.dataset == source.dataset) else {
+                reasons.push(StaleReason::InputsDiffer { dataset: source.dataset.clone() });
+                continue;
+            };
+            match is_same(source, stamp) {
+                Ok(true) => {}
+                Ok(false) => reasons.push(StaleReason::InputChanged { dataset: source.dataset.clone() }),
+                Err(EngineError::Missing { .. }) => {
+                    reasons.push(StaleReason::InputMissing { dataset: source.dataset.clone() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for stamp in &manifest.inputs {
+            if !present.inputs.iter().any(|source| source.dataset == stamp.dataset) {
+                reasons.push(StaleReason::InputsDiffer { dataset: stamp.dataset.clone() });
+            }
+        }
+        let (built, now) = (position(manifest.log_position), position(present.log_position));
+        if now > built {
+            reasons.push(StaleReason::NewEdits { count: now - built });
+        } else if now < built {
+            reasons.push(StaleReason::LogReset);
+        }
+        Ok(reasons)
+    }
+}
+
+/// Event ids have no gaps, so a position is also a count.
+fn position(event: Option<EventId>) -> u64 {
+    event.map_or(0, |event| event.0.max(0).unsigned_abs())
+}
+
+impl InputStamp {
+    /// What an input is now. A file that has the size and time of its earlier stamp is not read again.
+    ///
+    /// # Errors
+    /// When the dataset has no files, or one cannot be read.
+    pub fn take(source: &FileSource, earlier: Option<&InputStamp>) -> Result<InputStamp, EngineError> {
+        let mut files = Vec::new();
+        for print in source.fingerprint()?.files {
+            let known = earlier.and_then(|stamp| stamp.files.iter().find(|file| file.print == print));
+            let sha256 = match known {
+                Some(file) => file.sha256.clone(),
+                None => print.sha256()?,
+            };
+            files.push(FileStamp { print, sha256 });
+        }
+        Ok(InputStamp { dataset: source.dataset.clone(), files })
+    }
+
+    /// Checks that no file of the input was changed since the stamp was taken.
+    ///
+    /// # Errors
+    /// When one was: what was read may be half old and half new.
+    pub fn check_unchanged(&self, source: &FileSource) -> Result<(), EngineError> {
+        if source.fingerprint()?.files.iter().eq(self.files.iter().map(|file| &file.print)) {
+            return Ok(());
+        }
+        Err(EngineError::BadData {
+            path: source.path.clone(),
+            place: String::new(),
+            message: "the data was changed while it was being read; build again".into(),
+        })
+    }
+}
+
+impl OutputStamp {
+    /// The stamp of an output that was just written.
+    pub fn new(digested: Digested, rows: u64) -> OutputStamp {
+        OutputStamp { bytes: digested.bytes, sha256: digested.sha256, rows }
+    }
+}
+
+fn is_same(source: &FileSource, stamp: &InputStamp) -> Result<bool, EngineError> {
+    let present = source.fingerprint()?.files;
+    if present.len() != stamp.files.len() {
+        return Ok(false);
+    }
+    for (now, then) in present.iter().zip(&stamp.files) {
+        if *now == then.print {
+            continue;
+        }
+        if now.path != then.print.path || now.bytes != then.print.bytes || now.sha256()? != then.sha256 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn print_of(path: &Path) -> Result<Option<FilePrint>, EngineError> {
+    match FilePrint::of(path.to_owned()) {
+        Ok(print) => Ok(Some(print)),
+        Err(EngineError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,272 @@
+//! Reading datasets as streams of Arrow record batches.
+//!
+//! A [`FileSource`] is a CSV, Parquet or JSON-lines file, or a folder of files of one format, which are read in order of
+//! their names as one dataset. Columns come in the declared order, or as the first file has them.
+
+mod csv;
+mod fingerprint;
+mod infer;
+mod jsonl;
+mod parquet;
+mod typed;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use stet_domain::project::{Column, Format};
+
+use crate::cell::{columns_of, schema_of};
+use crate::error::EngineError;
+
+pub(crate) use fingerprint::hex;
+pub use fingerprint::{FilePrint, Fingerprint};
+
+/// The most columns of a dataset.
+pub const COLUMNS_MAX: usize = 10_000;
+
+/// The most files of a dataset.
+pub const FILES_MAX: usize = 100_000;
+
+/// The longest record of a CSV or JSON-lines file, in bytes. A quote that is never closed would else read a whole file
+/// into one field.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A batch of text data ends early at this size, in bytes, so that 32-bit offsets hold.
+const BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A dataset in files: what to read and how.
+#[derive(Debug, Clone)]
+pub struct FileSource {
+    /// The dataset's name, for messages.
+    pub dataset: String,
+    /// The file, or the folder whose files of the format are read in order of their names.
+    pub path: PathBuf,
+    /// The format of the file or files.
+    pub format: Format,
+    /// The declared columns; none to take them from the data.
+    pub columns: Option<Vec<Column>>,
+}
+
+/// A stream of batches with one schema.
+pub struct Batches {
+    /// The Arrow schema of every batch.
+    pub schema: SchemaRef,
+    /// The batches, in the order of the original. After an error there are no more.
+    pub batches: Box<dyn Iterator<Item = Result<RecordBatch, EngineError>> + Send>,
+}
+
+impl FileSource {
+    /// The file, or the files of the format in the folder, in order of their names. Files whose names start with `.` or
+    /// `_` are markers of other programs and are left out.
+    ///
+    /// # Errors
+    /// When the path does not exist or the folder has no file of the format.
+    pub fn files(&self) -> Result<Vec<PathBuf>, EngineError> {
+        let metadata = match std::fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(EngineError::Missing { dataset: self.dataset.clone(), path: self.path.clone() });
+            }
+            Err(error) => return Err(EngineError::io("read", &self.path)(error)),
+        };
+        if !metadata.is_dir() {
+            return Ok(vec![self.path.clone()]);
+        }
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(EngineError::io("list the folder", &self.path))? {
+            let path = entry.map_err(EngineError::io("list the folder", &self.path))?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if !name.starts_with(['.', '_']) && Format::of_path(name) == Some(self.format) && path.is_file() {
+                files.push(path);
+            }
+        }
+        if files.is_empty() {
+            let ending = self.format.ending();
+            return Err(self.schema_error(format!("the folder {} has no .{ending} file", self.path.display())));
+        }
+        if files.len() > FILES_MAX {
+            return Err(self.schema_error(format!("the folder has more than {FILES_MAX} files")));
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// The same source with its columns settled, so that they are not worked out from the data again by every call.
+    ///
+    /// # Errors
+    /// See [`FileSource::columns`].
+    pub fn settled(&self) -> Result<FileSource, EngineError> {
+        Ok(FileSource { columns: Some(self.columns()?), ..self.clone() })
+    }
+
+    /// The declared columns, or those of the data: a CSV or JSON-lines file is read to its end to find their types.
+    ///
+    /// # Errors
+    /// When the data cannot be read, or its columns are not the declared ones.
+    pub fn columns(&self) -> Result<Vec<Column>, EngineError> {
+        match (self.format, &self.columns) {
+            (Format::Parquet, _) => Ok(columns_of(self.arrow_schema()?.as_ref())),
+            (_, Some(columns)) => Ok(columns.clone()),
+            (Format::Csv, None) => csv::infer(self, &self.files()?),
+            (Format::Jsonl, None) => jsonl::infer(self, &self.files()?),
+        }
+    }
+
+    /// The Arrow schema of the batches: for Parquet the exact types of the file.
+    ///
+    /// # Errors
+    /// See [`FileSource::columns`].
+    pub fn arrow_schema(&self) -> Result<SchemaRef, EngineError> {
+        match self.format {
+            Format::Parquet => parquet::schema(self, &self.files()?),
+            Format::Csv | Format::Jsonl => Ok(schema_of(&self.columns()?)),
+        }
+    }
+
+    /// The rows, as batches of at most `rows_max` rows (they may be shorter), with all columns or those of a projection:
+    /// places in [`FileSource::columns`], in the wanted order.
+    ///
+    /// # Errors
+    /// When the data cannot be opened or its columns are not the declared ones. What is wrong further inside comes as an
+    /// error in the stream.
+    pub fn batches(&self, projection: Option<&[usize]>, rows_max: usize) -> Result<Batches, EngineError> {
+        let rows_max = rows_max.max(1);
+        let files = self.files()?;
+        if self.format == Format::Parquet {
+            return parquet::batches(self, files, projection, rows_max);
+        }
+        let columns = self.columns()?;
+        check_declared(self, &columns)?;
+        let projection: Vec<usize> = match projection {
+            Some(places) => places.to_vec(),
+            None => (0..columns.len()).collect(),
+        };
+        if let Some(place) = projection.iter().find(|place| **place >= columns.len()) {
+            return Err(EngineError::Request(format!("dataset `{}` has no column number {place}", self.dataset)));
+        }
+        let projected: Vec<Column> = projection.iter().map(|place| columns[*place].clone()).collect();
+        let schema = schema_of(&projected);
+        let layout = typed::Layout { source: self.clone(), columns, projection, schema: schema.clone(), rows_max };
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, EngineError>> + Send> = match self.format {
+            Format::Csv => Box::new(csv::stream(layout, files)?),
+            _ => Box::new(jsonl::stream(layout, files)),
+        };
+        Ok(Batches { schema, batches })
+    }
+
+    /// How many rows there are, when the files say so without being read: Parquet's do.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn rows_known(&self) -> Result<Option<u64>, EngineError> {
+        match self.format {
+            Format::Parquet => parquet::rows(self, &self.files()?).map(Some),
+            Format::Csv | Format::Jsonl => Ok(None),
+        }
+    }
+
+    /// The line on which each of these rows (from 0, in the order of the dataset) starts, with its file; the map lacks
+    /// rows that are not found. Only CSV and JSON lines have lines.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn lines_of(&self, rows: &[u64]) -> Result<Vec<(u64, PathBuf, u64)>, EngineError> {
+        match self.format {
+            Format::Csv => csv::lines_of(&self.files()?, rows),
+            Format::Jsonl => jsonl::lines_of(&self.files()?, rows),
+            Format::Parquet => Ok(Vec::new()),
+        }
+    }
+
+    /// What tells whether the data has changed: size and time of change of every file.
+    ///
+    /// # Errors
+    /// When a file is not there.
+    pub fn fingerprint(&self) -> Result<Fingerprint, EngineError> {
+        let files = self.files()?.into_iter().map(FilePrint::of).collect::<Result<_, _>>()?;
+        Ok(Fingerprint { files })
+    }
+
+    fn schema_error(&self, message: String) -> EngineError {
+        EngineError::Schema { dataset: self.dataset.clone(), message }
+    }
+
+    fn bad_data(&self, path: &Path, place: String, message: impl Into<String>) -> EngineError {
+        EngineError::BadData { path: path.to_owned(), place, message: message.into() }
+    }
+}
+
+/// Checks the names of a file's columns by themselves.
+fn check_names(source: &FileSource, path: &Path, place: &str, names: &[String]) -> Result<(), EngineError> {
+    if names.len() > COLUMNS_MAX {
+        let message = format!("there are {} columns; the most is {COLUMNS_MAX}", names.len());
+        return Err(source.bad_data(path, place.to_owned(), message));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            let message = format!("column {} has no name: give every column a name", index + 1);
+            return Err(source.bad_data(path, place.to_owned(), message));
+        }
+        if !seen.insert(name) {
+            let message = format!("two columns are named `{name}`: rename one of them");
+            return Err(source.bad_data(path, place.to_owned(), message));
+        }
+    }
+    Ok(())
+}
+
+/// The place of each wanted column among those found in a file; both have to be the same set.
+fn place_columns(
+    source: &FileSource,
+    path: &Path,
+    found: &[String],
+    wanted: &[Column],
+) -> Result<Vec<usize>, EngineError> {
+    let declared = if source.columns.is_some() { "declared" } else { "in the first file" };
+    let places = wanted
+        .iter()
+        .map(|column| {
+            found.iter().position(|name| *name == column.name).ok_or_else(|| {
+                let near = near_name(&column.name, found).map(|name| format!("; it has `{name}`")).unwrap_or_default();
+                source.schema_error(format!(
+                    "column `{}` is {declared}, but {} has no such column{near}",
+                    column.name,
+                    path.display()
+                ))
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(extra) = found.iter().find(|name| !wanted.iter().any(|column| column.name == **name)) {
+        let names: Vec<String> = wanted.iter().map(|column| column.name.clone()).collect();
+        let near = near_name(extra, &names).map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+        return Err(source.schema_error(format!(
+            "{} has a column `{extra}` that is not {declared}: add it to the columns of the dataset{near}",
+            path.display()
+        )));
+    }
+    Ok(places)
+}
+
+/// The name that was probably meant, if one is near.
+pub(crate) fn near_name<'a>(wanted: &str, names: &'a [String]) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name.as_str()))
+        .filter(|(similarity, _)| *similarity > 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+fn check_declared(source: &FileSource, columns: &[Column]) -> Result<(), EngineError> {
+    if let Some(column) = columns.iter().find(|column| column.column_type == stet_domain::ColumnType::Other) {
+        return Err(source.schema_error(format!(
+            "column `{}` is declared as `other`, which a text file cannot hold: declare it as `text`",
+            column.name
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! Parquet files, by the `parquet` crate's Arrow reader.
+
+use std::any::Any;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::Type as PhysicalType;
+
+use super::{Batches, FileSource, check_names, place_columns};
+use crate::cell::{column_type_of, columns_of};
+use crate::error::EngineError;
+
+/// The exact schema, in the declared order when columns are declared.
+pub(super) fn schema(source: &FileSource, files: &[PathBuf]) -> Result<SchemaRef, EngineError> {
+    let Some(first) = files.first() else {
+        return Err(source.schema_error("there are no files".to_owned()));
+    };
+    let (_, metadata) = open(source, first)?;
+    let (schema, _) = arrange(source, first, metadata.schema())?;
+    Ok(schema)
+}
+
+/// The count of rows of all files.
+pub(super) fn rows(source: &FileSource, files: &[PathBuf]) -> Result<u64, EngineError> {
+    let mut rows = 0;
+    for path in files {
+        let (_, metadata) = open(source, path)?;
+        rows += u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+    }
+    Ok(rows)
+}
+
+/// The rows of all files.
+pub(super) fn batches(
+    source: &FileSource,
+    files: Vec<PathBuf>,
+    projection: Option<&[usize]>,
+    rows_max: usize,
+) -> Result<Batches, EngineError> {
+    let whole = schema(source, &files)?;
+    let projection: Vec<usize> = match projection {
+        Some(places) => places.to_vec(),
+        None => (0..whole.fields().len()).collect(),
+    };
+    let schema = whole
+        .project(&projection)
+        .map_err(|_| EngineError::Request(format!("dataset `{}` has no column with such a number", source.dataset)))?;
+    // What the files say of themselves beside names and types is left behind: it is no part of the data.
+    let schema = Arc::new(Schema::new(schema.fields().clone()));
+    let stream = ParquetStream {
+        source: source.clone(),
+        whole,
+        schema: schema.clone(),
+        projection,
+        rows_max,
+        files: files.into_iter(),
+        open: None,
+        failed: false,
+    };
+    Ok(Batches { schema, batches: Box::new(stream) })
+}
+
+struct ParquetStream {
+    source: FileSource,
+    /// The schema of all columns, which every file has to have.
+    whole: SchemaRef,
+    /// The schema of the batches.
+    schema: SchemaRef,
+    projection: Vec<usize>,
+    rows_max: usize,
+    files: std::vec::IntoIter<PathBuf>,
+    open: Option<OpenFile>,
+    failed: bool,
+}
+
+struct OpenFile {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    /// Where each wanted column is in the reader's batches, which have the file's order.
+    order: Vec<usize>,
+    rows: u64,
+}
+
+impl ParquetStream {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, EngineError> {
+        loop {
+            let Some(open) = &mut self.open else {
+                let Some(path) = self.files.next() else { return Ok(None) };
+                self.open = Some(self.open_file(path)?);
+                continue;
+            };
+            let next = guarded(|| open.reader.next()).unwrap_or_else(|what| Some(Err(what)));
+            let place = || format!("after row {}", open.rows);
+            match next {
+                None => self.open = None,
+                Some(Err(error)) => return Err(damaged(&self.source, &open.path, place(), &error)),
+                Some(Ok(batch)) => {
+                    let columns = open.order.iter().map(|place| batch.column(*place).clone()).collect();
+                    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                    let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+                        .map_err(|error| damaged(&self.source, &open.path, place(), &error))?;
+                    open.rows += batch.num_rows() as u64;
+                    return Ok(Some(batch));
+                }
+            }
+        }
+    }
+
+    fn open_file(&self, path: PathBuf) -> Result<OpenFile, EngineError> {
+        let (file, metadata) = open(&self.source, &path)?;
+        let (schema, places) = arrange(&self.source, &path, metadata.schema())?;
+        for (expected, found) in self.whole.fields().iter().zip(schema.fields()) {
+            if expected.name() != found.name() || expected.data_type() != found.data_type() {
+                return Err(self.source.schema_error(format!(
+                    "column `{}` is {} in the first file, but {} has `{}` with {}: all files need the same columns",
+                    expected.name(),
+                    expected.data_type(),
+                    path.display(),
+                    found.name(),
+                    found.data_type(),
+                )));
+            }
+        }
+        if schema.fields().len() != self.whole.fields().len() {
+            return Err(self.source.schema_error(format!("{} has other columns than the first file", path.display())));
+        }
+        let mut roots: Vec<usize> = self.projection.iter().map(|column| places[*column]).collect();
+        let wanted = roots.clone();
+        roots.sort_unstable();
+        roots.dedup();
+        let order = wanted.iter().map(|root| roots.partition_point(|other| other < root)).collect();
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_projection(mask)
+            .with_batch_size(self.rows_max);
+        let reader = guarded(|| builder.build())
+            .map_err(|what| damaged(&self.source, &path, String::new(), &what))?
+            .map_err(|error| damaged(&self.source, &path, String::new(), &error))?;
+        Ok(OpenFile { path, reader, order, rows: 0 })
+    }
+}
+
+impl Iterator for ParquetStream {
+    type Item = Result<RecordBatch, EngineError>;
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.next_batch().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+fn open(source: &FileSource, path: &Path) -> Result<(File, ArrowReaderMetadata), EngineError> {
+    let file = File::open(path).map_err(EngineError::io("open", path))?;
+    let metadata = guarded(|| load(&file))
+        .map_err(|what| damaged(source, path, String::new(), &what))?
+        .map_err(|error| damaged(source, path, String::new(), &error))?;
+    Ok((file, metadata))
+}
+
+fn load(file: &File) -> Result<ArrowReaderMetadata, parquet::errors::ParquetError> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    // Times of 96 bits are read as nanoseconds unless told otherwise, which ends in the year 2262.
+    let mut coarse = false;
+    let fields: Vec<Arc<Field>> = metadata
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(root, field)| {
+            if !is_int96(&metadata, root) {
+                return field.clone();
+            }
+            coarse = true;
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None)))
+        })
+        .collect();
+    if !coarse {
+        return Ok(metadata);
+    }
+    ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields))))
+}
+
+fn is_int96(metadata: &ArrowReaderMetadata, root: usize) -> bool {
+    let descriptor = metadata.parquet_schema();
+    let is_plain = descriptor.root_schema().get_fields().get(root).is_some_and(|field| field.is_primitive());
+    is_plain
+        && descriptor.columns().iter().enumerate().any(|(leaf, column)| {
+            descriptor.get_column_root_idx(leaf) == root && column.physical_type() == PhysicalType::INT96
+        })
+}
+
+/// The schema in the declared order, with the place of each column in the file.
+fn arrange(source: &FileSource, path: &Path, found: &SchemaRef) -> Result<(SchemaRef, Vec<usize>), EngineError> {
+    let names: Vec<String> = found.fields().iter().map(|field| field.name().clone()).collect();
+    check_names(source, path, "", &names)?;
+    let wanted = match &source.columns {
+        Some(columns) => columns.clone(),
+        None => columns_of(found),
+    };
+    let places = place_columns(source, path, &names, &wanted)?;
+    let mut fields = Vec::with_capacity(wanted.len());
+    for (column, place) in wanted.iter().zip(&places) {
+        let field = found.field(*place);
+        let column_type = column_type_of(field.data_type());
+        if column_type != column.column_type {
+            return Err(source.schema_error(format!(
+                "column `{}` is declared as {}, but {} holds {} ({}): declare it as {}",
+                column.name,
+                column.column_type,
+                path.display(),
+                column_type,
+                field.data_type(),
+                column_type,
+            )));
+        }
+        fields.push(found.fields()[*place].clone());
+    }
+    Ok((Arc::new(Schema::new(fields)), places))
+}
+
+/// Runs a piece of the reader. It panics on some damaged files, which must be an error that names the file.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, arrow::error::ArrowError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let what = panic_text(panic.as_ref()).unwrap_or("the reader stopped");
+        arrow::error::ArrowError::ParquetError(what.to_owned())
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+}
+
+fn damaged(source: &FileSource, path: &Path, place: String, error: &dyn std::fmt::Display) -> EngineError {
+    source.bad_data(path, place, format!("this is not a Parquet file that can be read, or it is damaged ({error})"))
+}

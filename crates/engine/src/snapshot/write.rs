@@ -1,0 +1,334 @@
+//! Writing the snapshot of an original.
+
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::compute::{BatchCoalescer, cast};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::ipc::writer::FileWriter;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use stet_domain::key::{KEY_BYTES_MAX, write_key};
+
+use super::cache::{IDENTITY_METADATA, Place};
+use super::index::{Duplicate, KeyIndex, hash};
+use super::{BATCH_ROWS, BATCH_SHIFT, KEYS_LISTED_MAX, ROWS_MAX, Snapshot, write_key_of};
+use crate::cell::CellReader;
+use crate::control::Control;
+use crate::error::EngineError;
+use crate::read::{FileSource, Fingerprint, near_name};
+
+/// How much text one column may have in [`BATCH_ROWS`] rows; 32-bit offsets end at twice that.
+const COLUMN_BYTES_MAX: usize = 1 << 30;
+
+/// Reads the source, writes the files of the snapshot, and opens it.
+pub(super) fn write(
+    source: &FileSource,
+    key: &[String],
+    place: &Place,
+    fingerprint: Fingerprint,
+    control: &Control,
+) -> Result<Snapshot, EngineError> {
+    let source = source.settled()?;
+    let key_places = key_places(&source, key)?;
+    write_rows(&source, place, control)?;
+    if source.fingerprint()? != fingerprint {
+        return Err(EngineError::Schema {
+            dataset: source.dataset.clone(),
+            message: "the files changed while they were read: try again when whatever writes them is done".to_owned(),
+        });
+    }
+    let mapped = place.open_rows().ok_or_else(|| EngineError::BadData {
+        path: place.rows_path(),
+        place: String::new(),
+        message: "the snapshot that was just written cannot be read back: look for a full or failing disk".to_owned(),
+    })?;
+    check_nulls(&source, key, &key_places, &mapped.batches)?;
+    let hashes = hash_keys(&source, &key_places, &mapped.batches, control)?;
+    let batches = &mapped.batches;
+    let write_row_key = |row: u32, out: &mut String| {
+        write_key_of(&key_places, &batches[row as usize >> BATCH_SHIFT], row as usize & (BATCH_ROWS - 1), out);
+    };
+    let is_same = |a: u32, b: u32| {
+        let (mut one, mut other) = (String::new(), String::new());
+        write_row_key(a, &mut one);
+        write_row_key(b, &mut other);
+        one == other
+    };
+    let built = KeyIndex::build(&hashes, is_same, KEYS_LISTED_MAX).map_err(|duplicates| {
+        let key_text = |row: u32| {
+            let mut text = String::new();
+            write_row_key(row, &mut text);
+            text
+        };
+        duplicate_keys(&source, key, &duplicates, key_text)
+    });
+    drop(hashes);
+    let built = match built {
+        Ok(built) => built,
+        Err(error) => {
+            // Rows that cannot be edited are of no use in the cache.
+            let _ = std::fs::remove_file(place.rows_path());
+            return Err(error);
+        }
+    };
+    built.save(&place.index_path(), &place.folder, &place.identity)?;
+    drop(built);
+    let index = KeyIndex::open(&place.index_path(), &place.identity, mapped.rows as u64);
+    index.and_then(|index| Snapshot::assemble(place, key, fingerprint, mapped, index)).ok_or_else(|| {
+        EngineError::BadData {
+            path: place.index_path(),
+            place: String::new(),
+            message: "the key index that was just written cannot be read back: look for a full or failing disk".into(),
+        }
+    })
+}
+
+fn key_places(source: &FileSource, key: &[String]) -> Result<Vec<usize>, EngineError> {
+    let keys_error = |message: String| EngineError::Keys { dataset: source.dataset.clone(), message };
+    if key.is_empty() {
+        return Err(keys_error("it has no key: name the primary-key columns".to_owned()));
+    }
+    let columns = source.columns()?;
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    key.iter()
+        .map(|name| {
+            let Some(place) = names.iter().position(|other| other == name) else {
+                let near = near_name(name, &names).map(|near| format!("; it has `{near}`")).unwrap_or_default();
+                return Err(keys_error(format!("it has no key column `{name}`{near}")));
+            };
+            if !columns[place].column_type.is_key() {
+                return Err(keys_error(format!("the key column `{name}` has a type that cannot be a key")));
+            }
+            Ok(place)
+        })
+        .collect()
+}
+
+fn write_rows(source: &FileSource, place: &Place, control: &Control) -> Result<(), EngineError> {
+    let path = place.rows_path();
+    let rows_total = source.rows_known()?;
+    let input = source.batches(None, BATCH_ROWS)?;
+    let schema = plain_schema(&input.schema);
+    let io_failed = || EngineError::io("write", &path);
+    let failed = |error: arrow::error::ArrowError| match error {
+        arrow::error::ArrowError::IoError(_, error) => EngineError::io("write", &path)(error),
+        other => EngineError::Internal { action: "writing the snapshot of an original", source: other.into() },
+    };
+    let file = tempfile::Builder::new().prefix(".tmp").tempfile_in(&place.folder).map_err(io_failed())?;
+    let out = std::io::BufWriter::with_capacity(1 << 20, file);
+    let mut writer = FileWriter::try_new(out, &schema).map_err(failed)?;
+    writer.write_metadata(IDENTITY_METADATA, &place.identity);
+    let mut coalescer = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
+    let mut rows = 0u64;
+    for batch in input.batches {
+        let batch = plain_batch(&schema, batch?).map_err(failed)?;
+        rows += batch.num_rows() as u64;
+        if rows > ROWS_MAX {
+            return Err(EngineError::Schema {
+                dataset: source.dataset.clone(),
+                message: format!("it has more than {ROWS_MAX} rows, the most that a table can show"),
+            });
+        }
+        check_text_size(source, &batch)?;
+        coalescer.push_batch(batch).map_err(failed)?;
+        while let Some(full) = coalescer.next_completed_batch() {
+            writer.write(&full).map_err(failed)?;
+        }
+        control.report(rows, rows_total)?;
+    }
+    coalescer.finish_buffered_batch().map_err(failed)?;
+    while let Some(last) = coalescer.next_completed_batch() {
+        writer.write(&last).map_err(failed)?;
+    }
+    let out = writer.into_inner().map_err(failed)?;
+    let file = out.into_inner().map_err(|error| io_failed()(error.into_error()))?;
+    file.persist(&path).map_err(|error| io_failed()(error.error))?;
+    Ok(())
+}
+
+/// Dictionaries are written out: an IPC file has one dictionary for each column, and Parquet one for each row group.
+fn plain_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let mut data_type = field.data_type();
+            while let DataType::Dictionary(_, values) = data_type {
+                data_type = values;
+            }
+            Field::new(field.name(), data_type.clone(), true)
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn plain_batch(schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| match column.data_type() {
+            data_type if data_type == field.data_type() => Ok(column.clone()),
+            _ => cast(column, field.data_type()),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+}
+
+fn check_text_size(source: &FileSource, batch: &RecordBatch) -> Result<(), EngineError> {
+    let density = BATCH_ROWS / batch.num_rows().clamp(1, BATCH_ROWS);
+    for (column, field) in batch.columns().iter().zip(batch.schema_ref().fields()) {
+        let bytes = column.get_array_memory_size();
+        if bytes > COLUMN_BYTES_MAX && bytes.saturating_mul(density) > COLUMN_BYTES_MAX {
+            return Err(EngineError::Schema {
+                dataset: source.dataset.clone(),
+                message: format!(
+                    "column `{}` has more than 1 GB in {BATCH_ROWS} rows, which is too much for a table",
+                    field.name()
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_nulls(
+    source: &FileSource,
+    key: &[String],
+    places: &[usize],
+    batches: &[RecordBatch],
+) -> Result<(), EngineError> {
+    let mut count = 0u64;
+    let mut first: Vec<(u64, String)> = Vec::new();
+    for (place, name) in places.iter().zip(key) {
+        for (index, batch) in batches.iter().enumerate() {
+            let column = batch.column(*place);
+            if column.logical_null_count() == 0 {
+                continue;
+            }
+            let reader = CellReader::new(column.as_ref());
+            for row in (0..batch.num_rows()).filter(|row| reader.is_null(*row)) {
+                count += 1;
+                if first.len() < KEYS_LISTED_MAX {
+                    first.push(((index * BATCH_ROWS + row) as u64, format!("`{name}` is empty")));
+                }
+            }
+        }
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    let listed = list_rows(source, &first);
+    Err(EngineError::Keys {
+        dataset: source.dataset.clone(),
+        message: format!("{count} of its key cells are empty, and every row needs a key: {listed}"),
+    })
+}
+
+fn duplicate_keys(
+    source: &FileSource,
+    key: &[String],
+    duplicates: &[Duplicate],
+    key_text: impl Fn(u32) -> String,
+) -> EngineError {
+    let rows: Vec<(u64, String)> = duplicates
+        .iter()
+        .map(|duplicate| {
+            let text = format!("has the key `{}` of row {}", key_text(duplicate.row), duplicate.earlier + 1);
+            (u64::from(duplicate.row), text)
+        })
+        .collect();
+    let listed = list_rows(source, &rows);
+    EngineError::Keys {
+        dataset: source.dataset.clone(),
+        message: format!("rows have the same key ({}): {listed}", key.join(", ")),
+    }
+}
+
+/// `row 3 (line 4) …` for each row; rows count from 1 for people.
+fn list_rows(source: &FileSource, rows: &[(u64, String)]) -> String {
+    let wanted: Vec<u64> = rows.iter().map(|(row, _)| *row).collect();
+    // Without lines the rows still say where to look.
+    let lines = source.lines_of(&wanted).unwrap_or_default();
+    let several = lines.windows(2).any(|pair| pair[0].1 != pair[1].1);
+    let mut listed: Vec<String> = rows
+        .iter()
+        .map(|(row, text)| {
+            let line = lines.iter().find(|(other, _, _)| other == row).map(|(_, path, line)| {
+                let file = path.file_name().unwrap_or_default().to_string_lossy();
+                if several { format!(" ({file}, line {line})") } else { format!(" (line {line})") }
+            });
+            format!("row {}{} {text}", row + 1, line.unwrap_or_default())
+        })
+        .collect();
+    if rows.len() >= KEYS_LISTED_MAX {
+        listed.push("…".to_owned());
+    }
+    listed.join("; ")
+}
+
+fn hash_keys(
+    source: &FileSource,
+    places: &[usize],
+    batches: &[RecordBatch],
+    control: &Control,
+) -> Result<Vec<u64>, EngineError> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut hashes = vec![0u64; rows];
+    let half = batches.len() / 2;
+    let (first, second) = hashes.split_at_mut((half * BATCH_ROWS).min(rows));
+    let results = std::thread::scope(|scope| {
+        let second = scope.spawn(|| hash_batches(source, places, &batches[half..], half * BATCH_ROWS, second, control));
+        let first = hash_batches(source, places, &batches[..half], 0, first, control);
+        match second.join() {
+            Ok(second) => [first, second],
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    });
+    results.into_iter().collect::<Result<Vec<()>, _>>()?;
+    Ok(hashes)
+}
+
+fn hash_batches(
+    source: &FileSource,
+    places: &[usize],
+    batches: &[RecordBatch],
+    first_row: usize,
+    hashes: &mut [u64],
+    control: &Control,
+) -> Result<(), EngineError> {
+    let mut text = String::new();
+    let mut hashes = hashes.iter_mut();
+    let mut rows_done = first_row;
+    for batch in batches {
+        control.check()?;
+        let readers: Vec<CellReader> = places.iter().map(|place| CellReader::new(batch.column(*place))).collect();
+        let mut parts = vec![String::new(); readers.len()];
+        for (row, slot) in (0..batch.num_rows()).zip(&mut hashes) {
+            text.clear();
+            if let [reader] = &readers[..] {
+                reader.write(row, &mut text);
+            } else {
+                for (part, reader) in parts.iter_mut().zip(&readers) {
+                    part.clear();
+                    reader.write(row, part);
+                }
+                write_key(&mut text, parts.iter().map(String::as_str));
+            }
+            if text.len() > KEY_BYTES_MAX {
+                return Err(EngineError::Keys {
+                    dataset: source.dataset.clone(),
+                    message: format!(
+                        "the key of row {} has {} bytes; the longest is {KEY_BYTES_MAX}",
+                        rows_done + row + 1,
+                        text.len()
+                    ),
+                });
+            }
+            *slot = hash(&text);
+        }
+        rows_done += batch.num_rows();
+    }
+    Ok(())
+}

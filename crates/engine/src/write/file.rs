@@ -1,0 +1,134 @@
+//! Files that appear whole or not at all.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::error::EngineError;
+
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+/// A file in the making. It is written beside its place under a temporary name and put in place by
+/// [`AtomicFile::commit`]; dropped before that (an error, a panic, a cancelled build), it leaves nothing behind, and what
+/// stood in its place stays whole.
+#[derive(Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    out: HashingWriter<io::BufWriter<NamedTempFile>>,
+}
+
+/// Size and hash of what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digested {
+    /// Bytes written.
+    pub bytes: u64,
+    /// SHA-256 of them, in lower-case hex.
+    pub sha256: String,
+}
+
+impl AtomicFile {
+    /// Starts a file, with the folders that lead to it.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written.
+    pub fn create(path: &Path) -> Result<AtomicFile, EngineError> {
+        let folder = folder_of(path);
+        std::fs::create_dir_all(folder).map_err(EngineError::io("create the folder", folder))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".stet-").suffix(".tmp");
+        // Without this the file would keep the owner-only permissions of temporary files; the process umask applies.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder).map_err(EngineError::io("create a file in", folder))?;
+        let out = HashingWriter::new(io::BufWriter::with_capacity(BUFFER_BYTES, file));
+        Ok(AtomicFile { path: path.to_owned(), out })
+    }
+
+    /// Where the file is going to be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes what was written durable and puts it in place in one step.
+    ///
+    /// # Errors
+    /// When the file cannot be written or renamed: what stood in its place is untouched.
+    pub fn commit(self) -> Result<Digested, EngineError> {
+        let (buffered, digested) = self.out.finish();
+        let file = buffered.into_inner().map_err(|error| EngineError::io("write", &self.path)(error.into_error()))?;
+        file.as_file().sync_all().map_err(EngineError::io("write", &self.path))?;
+        file.persist(&self.path).map_err(|error| EngineError::io("put in place", &self.path)(error.error))?;
+        // The rename itself is durable only once the folder is.
+        let folder = folder_of(&self.path);
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(EngineError::io("make durable the folder", folder))?;
+        Ok(digested)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Hashes and counts what passes through.
+#[derive(Debug)]
+pub struct HashingWriter<W> {
+    inner: W,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    /// Starts counting at nothing.
+    pub fn new(inner: W) -> HashingWriter<W> {
+        HashingWriter { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// The writer, with size and hash of what went through.
+    pub fn finish(self) -> (W, Digested) {
+        (self.inner, Digested { bytes: self.bytes, sha256: hex(&self.hasher.finalize()) })
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// SHA-256 of a text, in lower-case hex.
+pub fn digest_text(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,14 @@
+//! What the engine promises, tested from outside.
+#![allow(clippy::unwrap_used)]
+
+mod build_apply;
+mod build_replay;
+mod build_support;
+mod live_links;
+mod live_model;
+mod live_snapshot;
+mod live_support;
+mod live_table;
+mod read_parquet;
+mod read_text;
+mod sql_recipes;

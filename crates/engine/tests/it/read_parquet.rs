@@ -1,0 +1,233 @@
+//! Reading Parquet of ordinary and of exotic kinds.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::datatypes::*;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::data_type::{Int96, Int96Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use stet_domain::ColumnType;
+use stet_domain::project::Format;
+use stet_engine::cell::{Appender, column_type_of, stored, text};
+use stet_engine::read::FileSource;
+
+use crate::build_support::{Folder, columns_of, rows_of};
+
+fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) -> FileSource {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    FileSource { dataset: "exotic".into(), path: path.into(), format: Format::Parquet, columns: None }
+}
+
+/// A column of each kind with a null in it, and what its first cell is as text.
+fn exotic() -> Vec<(&'static str, ArrayRef, ColumnType, &'static str)> {
+    let decimal = |precision, scale| ColumnType::Decimal { precision, scale };
+    let mut list = ListBuilder::new(Int32Builder::new());
+    list.append_value([Some(1), None]);
+    list.append_null();
+    let structs = StructArray::from(vec![(
+        Arc::new(Field::new("a", DataType::Int32, true)),
+        Arc::new(Int32Array::from(vec![Some(5), None])) as ArrayRef,
+    )]);
+    let dictionary: DictionaryArray<Int8Type> = vec![Some("Small"), None].into_iter().collect();
+    vec![
+        ("int8", Arc::new(Int8Array::from(vec![Some(-128), None])), ColumnType::Integer, "-128"),
+        ("uint32", Arc::new(UInt32Array::from(vec![Some(u32::MAX), None])), ColumnType::Integer, "4294967295"),
+        ("uint64", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None])), decimal(20, 0), "18446744073709551615"),
+        ("float32", Arc::new(Float32Array::from(vec![Some(0.1), None])), ColumnType::Number, "0.1"),
+        ("large", Arc::new(LargeStringArray::from(vec![Some("é"), None])), ColumnType::Text, "é"),
+        (
+            "view",
+            Arc::new(StringViewArray::from(vec![Some("a text of more than 12 bytes"), None])),
+            ColumnType::Text,
+            "a text of more than 12 bytes",
+        ),
+        ("dictionary", Arc::new(dictionary), ColumnType::Text, "Small"),
+        (
+            "decimal128",
+            Arc::new(Decimal128Array::from(vec![Some(-5), None]).with_precision_and_scale(10, 2).unwrap()),
+            decimal(10, 2),
+            "-0.05",
+        ),
+        (
+            "decimal256",
+            Arc::new(
+                Decimal256Array::from(vec![Some(arrow::datatypes::i256::from(7)), None])
+                    .with_precision_and_scale(60, 3)
+                    .unwrap(),
+            ),
+            ColumnType::Other,
+            "0.007",
+        ),
+        ("date32", Arc::new(Date32Array::from(vec![Some(-1), None])), ColumnType::Date, "1969-12-31"),
+        (
+            "nanoseconds",
+            Arc::new(TimestampNanosecondArray::from(vec![Some(1), None])),
+            ColumnType::DateTime,
+            "1970-01-01T00:00:00.000000001",
+        ),
+        (
+            "zoned",
+            Arc::new(TimestampMillisecondArray::from(vec![Some(-1), None]).with_timezone("Europe/Paris")),
+            ColumnType::Instant,
+            "1969-12-31T23:59:59.999Z",
+        ),
+        ("time", Arc::new(Time32SecondArray::from(vec![Some(3661), None])), ColumnType::Other, "01:01:01"),
+        (
+            "fixed",
+            Arc::new(
+                FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([1u8, 255]), None].into_iter(), 2).unwrap(),
+            ),
+            ColumnType::Other,
+            "01ff",
+        ),
+        ("list", Arc::new(list.finish()), ColumnType::Other, "[1, ]"),
+        ("struct", Arc::new(structs), ColumnType::Other, "{a: 5}"),
+        ("a \"quoted\", name", Arc::new(BooleanArray::from(vec![Some(true), None])), ColumnType::Boolean, "true"),
+    ]
+}
+
+#[test]
+fn exotic_columns_are_read_shown_and_passed_through() {
+    let folder = Folder::new();
+    let columns = exotic();
+    let source = parquet(&folder.path("a.parquet"), columns.iter().map(|(n, a, ..)| (*n, a.clone())).collect());
+    for ((name, array, column_type, shown), column) in columns.iter().zip(source.columns().unwrap()) {
+        assert_eq!((column.name.as_str(), column.column_type), (*name, *column_type), "{name}");
+        assert_eq!(text(array, 0).as_deref(), Some(*shown), "{name}");
+    }
+    let rows = rows_of(&source);
+    for (place, (name, _, _, shown)) in columns.iter().enumerate() {
+        assert_eq!(rows[0][place].as_deref(), Some(*shown), "{name}");
+        if *name != "struct" {
+            assert_eq!(rows[1][place], None, "{name}");
+        }
+    }
+    // The exact types survive the reading.
+    let schema = source.arrow_schema().unwrap();
+    assert_eq!(schema.field_with_name("int8").unwrap().data_type(), &DataType::Int8);
+    assert!(matches!(schema.field_with_name("dictionary").unwrap().data_type(), DataType::Dictionary(..)));
+}
+
+#[test]
+fn an_appender_gives_back_the_exact_type_and_text_of_every_editable_column() {
+    for (name, array, column_type, shown) in exotic() {
+        let mut appender = Appender::new(array.data_type(), 2);
+        if column_type.is_editable() {
+            assert!(appender.append(Some(column_type.read(shown).unwrap())), "{name}");
+        } else {
+            appender.append_null();
+        }
+        assert!(appender.append(None));
+        let built = appender.finish().unwrap();
+        assert_eq!(built.data_type(), array.data_type(), "{name}");
+        if column_type.is_editable() {
+            assert_eq!(text(&built, 0).as_deref(), Some(shown), "{name}");
+        }
+        assert_eq!(text(&built, 1), None, "{name}");
+    }
+}
+
+#[test]
+fn values_beyond_an_exact_type_are_told_apart() {
+    let held = |data_type: DataType, value: &str| {
+        let value = column_type_of(&data_type).read(value).unwrap();
+        stored(&data_type, value).map(|value| value.to_string())
+    };
+    assert_eq!(held(DataType::Int8, "127"), Some("127".into()));
+    assert_eq!(held(DataType::Int8, "128"), None);
+    assert_eq!(held(DataType::UInt32, "-1"), None);
+    assert_eq!(held(DataType::UInt64, "18446744073709551615"), Some("18446744073709551615".into()));
+    assert_eq!(held(DataType::UInt64, "18446744073709551616"), None);
+    assert_eq!(held(DataType::Float32, "0.123456789"), Some("0.12345679".into()));
+    assert_eq!(held(DataType::Float32, "1e300"), None);
+    assert_eq!(held(DataType::Timestamp(TimeUnit::Second, None), "2022-12-21T10:00:00.5"), None);
+    assert_eq!(held(DataType::Timestamp(TimeUnit::Nanosecond, None), "2300-01-01T00:00:00"), None);
+}
+
+#[test]
+fn times_of_96_bits_reach_beyond_the_year_2262() {
+    let folder = Folder::new();
+    let path = folder.path("a.parquet");
+    let schema = Arc::new(parse_message_type("message m { optional int96 t; }").unwrap());
+    let mut writer =
+        SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::new(WriterProperties::default())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let mut moment = Int96::new();
+    // One hour into the Julian day of 3000-01-01.
+    let nanoseconds: u64 = 3_600_000_000_000;
+    moment.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, 2_816_788);
+    column.typed::<Int96Type>().write_batch(&[moment], Some(&[1]), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let source = FileSource { dataset: "old".into(), path, format: Format::Parquet, columns: None };
+    assert_eq!(rows_of(&source), [[Some("3000-01-01T01:00:00".to_owned())]]);
+}
+
+#[test]
+fn zero_rows_and_two_thousand_columns_are_ordinary() {
+    let folder = Folder::new();
+    let names: Vec<String> = (0..2_000).map(|column| format!("c{column}")).collect();
+    let empty = parquet(
+        &folder.path("empty.parquet"),
+        names.iter().map(|name| (name.as_str(), Arc::new(Int32Array::from(Vec::<i32>::new())) as ArrayRef)).collect(),
+    );
+    assert_eq!(empty.columns().unwrap().len(), 2_000);
+    assert!(rows_of(&empty).is_empty());
+    assert_eq!(empty.rows_known().unwrap(), Some(0));
+    let wide = parquet(
+        &folder.path("wide.parquet"),
+        names.iter().map(|name| (name.as_str(), Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef)).collect(),
+    );
+    assert_eq!(rows_of(&wide).len(), 2);
+}
+
+#[test]
+fn a_damaged_file_is_an_error_that_names_it() {
+    let folder = Folder::new();
+    let source = parquet(&folder.path("a.parquet"), vec![("x", Arc::new(Int32Array::from_iter_values(0..10_000)))]);
+    let whole = std::fs::read(&source.path).unwrap();
+    let read = |bytes: &[u8]| -> Result<usize, String> {
+        std::fs::write(&source.path, bytes).unwrap();
+        let mut rows = 0;
+        for batch in source.batches(None, 1000).map_err(|error| error.to_string())?.batches {
+            rows += batch.map_err(|error| error.to_string())?.num_rows();
+        }
+        Ok(rows)
+    };
+    assert_eq!(read(&whole), Ok(10_000));
+    for bytes in [&whole[..whole.len() / 2], b"", b"x,y\n1,2\n"] {
+        let message = read(bytes).unwrap_err();
+        assert!(message.contains("a.parquet") && message.contains("damaged"), "{message}");
+    }
+    // Any one wrong byte gives rows or an error, never a crash.
+    for place in (0..whole.len()).step_by(whole.len() / 200 + 1) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x55;
+        if let Err(message) = read(&bytes) {
+            assert!(message.contains("a.parquet"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn declared_types_are_checked_against_the_file() {
+    let folder = Folder::new();
+    let source = parquet(&folder.path("a.parquet"), vec![("cost", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let declared = |columns: &[(&str, ColumnType)]| FileSource { columns: Some(columns_of(columns)), ..source.clone() };
+    assert!(declared(&[("cost", ColumnType::Integer)]).arrow_schema().is_ok());
+    let message = declared(&[("cost", ColumnType::Text)]).arrow_schema().unwrap_err().to_string();
+    assert!(message.contains("`cost` is declared as text") && message.contains("declare it as integer"), "{message}");
+    let message = declared(&[("costs", ColumnType::Integer)]).arrow_schema().unwrap_err().to_string();
+    assert!(message.contains("it has `cost`"), "{message}");
+}
