@@ -134,6 +134,8 @@ pub enum EditResult {
 /// How a cell is, with who made it so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurrentCell {
+    /// The column that moved; none when the whole row did. A tick that approves a row can meet a change of another one.
+    pub column: Option<String>,
     /// The value now.
     pub value: Option<String>,
     /// The event that moved it.
@@ -499,6 +501,7 @@ impl OpenWebapp {
                     None => with.value.clone(),
                 };
                 let current = CurrentCell {
+                    column: with.column_name,
                     value,
                     event: with.id,
                     user: with.user,

@@ -11,7 +11,7 @@ use stet_domain::project::{Project, Webapp};
 use stet_domain::{Actor, EventId, Key, Login, ProjectKey, WebappName};
 use stet_engine::control::Control;
 use stet_engine::live::{LinkIndex, LiveTable};
-use stet_engine::read::FileSource;
+use stet_engine::read::{FileSource, Fingerprint};
 use stet_engine::snapshot::Snapshot;
 use stet_store::Editlog;
 
@@ -73,6 +73,8 @@ pub struct OpenWebapp {
     pub(super) live: LiveTable,
     project: ProjectKey,
     source: FileSource,
+    /// Where the linked datasets were read from, and what they were then.
+    link_sources: Vec<(FileSource, Fingerprint)>,
     board: Arc<Board>,
     /// Events are taken from the log by one at a time, so that they come in order.
     turn: tokio::sync::Mutex<()>,
@@ -173,6 +175,7 @@ impl App {
 
             let mut links = BTreeMap::new();
             let mut by_link: HashMap<_, Arc<LinkIndex>> = HashMap::new();
+            let mut link_sources = Vec::new();
             for editable in &webapp.editable {
                 let Some(link) = &editable.link else { continue };
                 let known = (link.dataset.clone(), link.key.clone(), link.label.clone(), link.lookups.clone());
@@ -182,6 +185,7 @@ impl App {
                         let source = app.file_source(&project, find(&project, link.dataset.as_str())?)?;
                         let index = LinkIndex::load(&source, &link.key, &link.label, &link.lookups, &unwatched).map_err(explain)?;
                         let index = Arc::new(index);
+                        link_sources.push((source, index.fingerprint().clone()));
                         by_link.insert(known, index.clone());
                         index
                     }
@@ -207,6 +211,7 @@ impl App {
                 live,
                 project: project.key.clone(),
                 source,
+                link_sources,
                 board,
                 turn: tokio::sync::Mutex::new(()),
                 original_changed: AtomicBool::new(false),
@@ -243,6 +248,11 @@ impl App {
                     continue;
                 }
                 open.look_at_original().await;
+                if open.links_changed().await
+                    && let Err(error) = app.reload_links(&slot, &name).await
+                {
+                    tracing::warn!(project = %name.0, webapp = %name.1, error = %Chain(&error), "cannot read linked datasets again");
+                }
                 if open.is_idle() {
                     let mut slots = app.inner.webapps.slots.lock().unwrap_or_else(PoisonError::into_inner);
                     slots.remove(&name);
@@ -250,6 +260,21 @@ impl App {
                 }
             }
         });
+    }
+}
+
+impl App {
+    /// Opens a table anew after a linked dataset changed: its rows are choices, so nobody has to be asked. An original that
+    /// changed at the same time waits for somebody to load it.
+    async fn reload_links(&self, slot: &Weak<Slot>, name: &(ProjectKey, WebappName)) -> Result<(), AppError> {
+        let Some(slot) = slot.upgrade() else { return Ok(()) };
+        let mut place = slot.open.lock().await;
+        let Some(open) = place.as_ref().filter(|open| !open.original_changed()) else { return Ok(()) };
+        let project = self.inner.projects.get(&name.0)?;
+        let (_, definition) = find_webapp(&project, name.1.as_str())?;
+        let next = self.load(&project, &definition, open.board.clone()).await?;
+        self.replace(&mut place, next, None);
+        Ok(())
     }
 }
 
@@ -298,6 +323,15 @@ impl OpenWebapp {
         if changed != self.original_changed.swap(changed, Ordering::SeqCst) && changed {
             self.board.announce(FeedEvent::Original);
         }
+    }
+
+    async fn links_changed(&self) -> bool {
+        let sources = self.link_sources.clone();
+        let look = move || {
+            // A linked dataset that is not there at the moment is being replaced.
+            sources.iter().any(|(source, before)| source.fingerprint().is_ok_and(|now| now != *before))
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or(false)
     }
 
     fn is_of(&self, app: &App, project: &Project) -> bool {
