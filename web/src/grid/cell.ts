@@ -6,7 +6,7 @@ import type { CellState, CellStateKind } from './drafts';
 import { displayText, linkText, type Separators } from './format';
 import { icon, type IconName } from './icons';
 import { standingEdit } from './pages';
-import type { LinkLabel, Row } from './types';
+import type { CellEdit, LinkLabel, Row } from './types';
 
 export interface CellDom {
   readonly node: HTMLDivElement;
@@ -100,7 +100,7 @@ export function paintCell(cell: CellDom, row: Row, separators: Separators, paint
 
   let className = view.className;
   if (value === '') className += ' sg-hollow';
-  if (edit) className += edit.state === 'source_changed' ? ' sg-edited sg-stale' : ' sg-edited';
+  if (edit) className += needsReview(edit) ? ' sg-edited sg-stale' : ' sg-edited';
   if (state) className += stateClass[state.kind];
   if (paint.peer) className += ' sg-peer';
   if (paint.selected) className += ' sg-selected';
@@ -121,7 +121,7 @@ export function paintCell(cell: CellDom, row: Row, separators: Separators, paint
   setBox(cell, checkbox ? label : '');
   const lookups = linkText(link);
   setMore(cell, link?.label ? (lookups ? `${value ?? ''} \u00b7 ${lookups}` : (value ?? '')) : '');
-  setSign(cell, state ? state.kind : edit?.state === 'source_changed' ? 'stale' : '');
+  setSign(cell, state ? state.kind : edit?.state === 'source_changed' ? 'stale' : edit?.state === 'misfit' ? 'misfit' : '');
   if (label !== cell.label) {
     cell.label = label;
     if (label) cell.node.setAttribute('aria-label', label);
@@ -160,7 +160,13 @@ const signs: Record<string, { icon: IconName | null; label: string }> = {
   conflict: { icon: 'conflict', label: 'changed by somebody else' },
   offline: { icon: 'offline', label: 'not sent yet' },
   stale: { icon: 'stale', label: 'the source has changed since this edit' },
+  misfit: { icon: 'stale', label: 'an edit of this cell no longer fits the column; the original is shown' },
 };
+
+/** Whether a person should look at an edit again. */
+function needsReview(edit: CellEdit): boolean {
+  return edit.state === 'source_changed' || edit.state === 'misfit';
+}
 
 function setText(cell: CellDom, text: string): void {
   if (text !== cell.shown) cell.text.data = cell.shown = text;

@@ -49,6 +49,17 @@ export class Edits {
     this.tell(outcome, states.length, label);
   }
 
+  /** Keeps an override over a source that has changed: the same value again, this time over what the source has now. */
+  async keep(row: Row, column: string): Promise<void> {
+    const edit = standingEdit(row, column);
+    const view = this.core.columns.get(column);
+    if (!edit || !view) return;
+    const state = this.newState(row, column, row.cells[view.index] ?? null, 'update', 'grid', uuid());
+    state.previous = edit.original;
+    const outcome = await this.send([state], 'Keep');
+    this.tell(outcome, 1, 'Keep');
+  }
+
   /** Takes the override of a cell away. */
   async revert(row: Row, column: string): Promise<void> {
     const edit = standingEdit(row, column);

@@ -413,6 +413,7 @@ export class GridCore {
     if (state) words.push(state.kind === 'pending' ? 'being saved' : `draft, not saved: ${state.message}`);
     if (edit) words.push(`edited by ${edit.user}, original ${describeValue(edit.original, column, this.separators)}`);
     if (edit?.state === 'source_changed') words.push('the source has changed since');
+    if (edit?.state === 'misfit') words.push('this edit no longer fits the column, the original is shown');
     if (peer) words.push(`${peer.name} is ${peer.editing ? 'editing' : 'here'}`);
     if (words.length > 0) this.announce(words.join('; '));
   }

@@ -31,6 +31,11 @@ export class Menus {
       items.push({ label: 'Send again', run: () => void core.edits.retry() });
       items.push({ label: 'Discard draft', hint: 'Esc', run: () => core.edits.discard(state) });
     }
+    const changed = standingEdit(row, column.name)?.state === 'source_changed';
+    if (changed && editable && !state) {
+      items.push({ label: 'Keep this value over the changed source', run: () => void core.edits.keep(row, column.name) });
+      items.push({ label: 'Accept the source', run: () => void core.edits.revert(row, column.name) });
+    }
     const separated = items.length > 0;
     items.push(
       { label: 'Edit', hint: 'Enter', separated, disabled: !editable, run: () => core.editor.start(null) },

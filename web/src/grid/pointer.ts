@@ -175,6 +175,7 @@ export class Pointer {
     else if (edit) {
       lines.push(`Edited by ${edit.user}, ${formatWhen(edit.date)}. Original: ${describeValue(edit.original, column, core.separators)}`);
       if (edit.state === 'source_changed') lines.push('The source has changed since this edit.');
+      if (edit.state === 'misfit') lines.push('This edit no longer fits the column: the original is shown.');
       if (edit.state === 'agrees') lines.push('The source now has the same value.');
     }
     if (node && node.title !== lines.join('\n')) node.title = lines.join('\n');

@@ -36,7 +36,7 @@ export interface CellEdit {
   event: number;
   user: string;
   date: string;
-  state: 'needed' | 'agrees' | 'source_changed' | 'reverted';
+  state: 'needed' | 'agrees' | 'source_changed' | 'reverted' | 'misfit';
   original: string | null;
 }
 

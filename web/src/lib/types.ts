@@ -227,7 +227,7 @@ export interface CellEdit {
   event: number;
   user: string;
   date: string;
-  state: 'needed' | 'agrees' | 'source_changed' | 'reverted';
+  state: 'needed' | 'agrees' | 'source_changed' | 'reverted' | 'misfit';
   original: Cell;
 }
 
