@@ -1,0 +1,168 @@
+//! Who a request is from, and whether a browser sent it on behalf of another site.
+//!
+//! A browser shows its session by a cookie, a program its token by `Authorization: Bearer`. A request with an
+//! `Authorization` header is judged by that alone: no page of another site can add one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use stet_app::AppError;
+use stet_domain::Actor;
+
+use crate::error::Problem;
+use crate::state::Server;
+
+/// The secrets in requests are 64 or 69 characters long; longer ones are not looked up.
+const SECRET_BYTES_MAX: usize = 200;
+
+/// A request from somebody who is signed in.
+pub(crate) struct Signed {
+    pub(crate) actor: Actor,
+    pub(crate) credential: Credential,
+}
+
+/// What somebody showed to be let in. Without `Debug`, so that it is never logged.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    /// The secret of a session.
+    Session(String),
+    /// An API token.
+    Token(String),
+}
+
+impl Credential {
+    /// The secret of the session or token.
+    pub(crate) fn secret(&self) -> &str {
+        match self {
+            Credential::Session(secret) | Credential::Token(secret) => secret,
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Server>> for Signed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, Problem> {
+        let credential = credential(server, &parts.headers).ok_or(AppError::NotSignedIn)?;
+        let actor = server.actor_of(&credential).await?;
+        Ok(Signed { actor, credential })
+    }
+}
+
+impl Server {
+    /// Who shows this credential.
+    ///
+    /// # Errors
+    /// `NotSignedIn` when it opens nothing, or no longer.
+    pub(crate) async fn actor_of(&self, credential: &Credential) -> Result<Actor, AppError> {
+        if credential.secret().len() > SECRET_BYTES_MAX {
+            return Err(AppError::NotSignedIn);
+        }
+        match credential {
+            Credential::Session(secret) => self.app.actor_of_session(secret).await,
+            Credential::Token(token) => self.app.actor_of_token(token).await,
+        }
+    }
+
+    /// The name of the session cookie: with https one that only this host can have set.
+    fn cookie_name(&self) -> &'static str {
+        if self.https { "__Host-stet_session" } else { "stet_session" }
+    }
+
+    /// The header that gives a browser its session.
+    pub(crate) fn session_cookie(&self, secret: &str) -> Option<HeaderValue> {
+        let seconds = self.app.config().login.session_hours_max.max(0).saturating_mul(3600);
+        self.cookie(secret, seconds)
+    }
+
+    /// The header that makes a browser forget its session.
+    pub(crate) fn no_session_cookie(&self) -> Option<HeaderValue> {
+        self.cookie("", 0)
+    }
+
+    fn cookie(&self, value: &str, seconds_max: i64) -> Option<HeaderValue> {
+        let secure = if self.https { "; Secure" } else { "" };
+        let name = self.cookie_name();
+        let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds_max}{secure}");
+        HeaderValue::try_from(text).ok()
+    }
+
+    /// The secret of the session cookie that a request carries.
+    pub(crate) fn session_secret<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let name = self.cookie_name();
+        headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|cookies| cookies.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .find(|(found, _)| *found == name)
+            .map(|(_, secret)| secret)
+            .filter(|secret| !secret.is_empty())
+    }
+}
+
+fn credential(server: &Server, headers: &HeaderMap) -> Option<Credential> {
+    match headers.get(header::AUTHORIZATION) {
+        Some(value) => {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| Credential::Token(token.trim().to_owned()))
+        }
+        None => server.session_secret(headers).map(|secret| Credential::Session(secret.to_owned())),
+    }
+}
+
+/// Refuses requests that change something and that a browser sends on behalf of another site.
+///
+/// Every browser says where such a request comes from, by `Sec-Fetch-Site` (over https and on the same machine) or by
+/// `Origin`. A request with neither is from a program, which no other site can make send our cookie.
+pub(crate) async fn refuse_foreign(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if changes && !request.headers().contains_key(header::AUTHORIZATION) && is_foreign(&server, request.headers()) {
+        return Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign-site",
+            "this request came from a page of another site and was not carried out: open Stet itself and try again",
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
+fn is_foreign(server: &Server, headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let Ok(origin) = origin.to_str().map(str::to_ascii_lowercase) else { return true };
+    if server.public_origin.as_ref() == Some(&origin) {
+        return false;
+    }
+    // Whoever types the machine's name instead of the public URL is at home as well. A page of another site cannot choose
+    // the host of the request that it makes, so its own origin never fits.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_ascii_lowercase);
+    let same_host = host.is_some_and(|host| {
+        origin.split_once("://").is_some_and(|(scheme, authority)| {
+            let default_port = if scheme == "https" { ":443" } else { ":80" };
+            !authority.is_empty() && authority.trim_end_matches(default_port) == host.trim_end_matches(default_port)
+        })
+    });
+    !same_host || (server.https && origin.starts_with("http://"))
+}
+
+/// The address of the client's machine, to slow down guessing: of IPv6 the first 64 bits, which are one customer's.
+pub(crate) fn client_address(extensions: &Extensions) -> String {
+    let Some(ConnectInfo(address)) = extensions.get::<ConnectInfo<SocketAddr>>() else { return "unknown".to_owned() };
+    match address.ip().to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Handlers: each takes a request apart, calls one use case, and gives the answer its form.
+
+pub(crate) mod builds;
+pub(crate) mod datasets;
+pub(crate) mod node;
+pub(crate) mod projects;
+pub(crate) mod row_api;
+pub(crate) mod session;
+pub(crate) mod table;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+
+use crate::error::Problem;
+use crate::state::Server;
+
+/// What all handlers share.
+pub(crate) type Shared = State<Arc<Server>>;
+
+/// An answer in JSON, or why there is none.
+pub(crate) type Answer<T> = Result<axum::Json<T>, Problem>;

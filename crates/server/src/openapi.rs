@@ -1,0 +1,105 @@
+//! The OpenAPI document of the API, from the handlers and views themselves.
+
+use std::sync::LazyLock;
+
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, ContentBuilder, Ref};
+use utoipa::{Modify, OpenApi};
+
+use crate::handlers::{builds, datasets, node, projects, row_api, session, table};
+use crate::views::ProblemView;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Stet",
+        description = "Corrections logged beside the original data. A cell always travels as canonical text or null, never \
+            as a JSON number. Failures are problem documents (RFC 9457)."
+    ),
+    paths(
+        node::healthz,
+        node::metrics,
+        node::openapi,
+        session::sign_in,
+        session::show,
+        session::sign_out,
+        projects::list,
+        projects::show,
+        projects::flow,
+        projects::events,
+        datasets::show,
+        datasets::rows,
+        builds::start,
+        builds::list,
+        builds::show,
+        builds::cancel,
+        table::show,
+        table::rows,
+        table::edit,
+        table::history,
+        table::links,
+        table::presence,
+        table::reload,
+        table::events,
+        row_api::create,
+        row_api::read,
+        row_api::read_all_edits,
+        row_api::update,
+        row_api::delete,
+        row_api::label,
+        row_api::lookup,
+    ),
+    components(schemas(ProblemView)),
+    security(("session" = []), ("token" = [])),
+    modifiers(&Common)
+)]
+struct Document;
+
+/// The document as JSON.
+pub(crate) fn document() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        Document::openapi().to_pretty_json().unwrap_or_else(|error| {
+            tracing::error!(%error, "the OpenAPI document cannot be written");
+            "{}".to_owned()
+        })
+    });
+    &TEXT
+}
+
+/// What all operations have in common: how one signs in, and the form of failures.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_with(Components::new);
+        components.add_security_scheme(
+            "session",
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+                "stet_session",
+                "Set by signing in. Over https its name is `__Host-stet_session`.",
+            ))),
+        );
+        components.add_security_scheme(
+            "token",
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
+        );
+        for item in document.paths.paths.values_mut() {
+            for operation in operations(item) {
+                let failure = ResponseBuilder::new()
+                    .description("A failure, in plain words")
+                    .content(
+                        "application/problem+json",
+                        ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build(),
+                    )
+                    .build();
+                operation.responses.responses.insert("default".to_owned(), failure.into());
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}

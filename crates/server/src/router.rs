@@ -1,0 +1,141 @@
+//! All routes. Handlers are in `handlers`; what the routes mean to clients is told by `/openapi.json`, which a test holds
+//! against this list.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::routing::{self, MethodRouter};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::error::Problem;
+use crate::handlers::{builds, datasets, node, projects, row_api, session, table};
+use crate::state::{Limits, Server};
+use crate::{assets, auth, observe};
+
+/// The routes, in the order in which the API is told.
+fn routes(limits: &Limits) -> Vec<Route> {
+    let edits = DefaultBodyLimit::max(limits.edits_body_bytes_max);
+    vec![
+        get("/healthz", node::healthz),
+        get("/metrics", node::metrics),
+        get("/openapi.json", node::openapi),
+        // Session
+        post("/api/v1/session", session::sign_in),
+        get("/api/v1/session", session::show),
+        delete("/api/v1/session", session::sign_out),
+        // Projects and flow
+        get("/api/v1/projects", projects::list),
+        get("/api/v1/projects/{project}", projects::show),
+        get("/api/v1/projects/{project}/flow", projects::flow),
+        get("/api/v1/projects/{project}/events", projects::events),
+        get("/api/v1/projects/{project}/datasets/{dataset}", datasets::show),
+        get("/api/v1/projects/{project}/datasets/{dataset}/rows", datasets::rows),
+        post("/api/v1/projects/{project}/builds", builds::start),
+        get("/api/v1/projects/{project}/builds", builds::list),
+        get("/api/v1/projects/{project}/builds/{id}", builds::show),
+        delete("/api/v1/projects/{project}/builds/{id}", builds::cancel),
+        // Webapp
+        get("/api/v1/projects/{project}/webapps/{webapp}", table::show),
+        post("/api/v1/projects/{project}/webapps/{webapp}/rows/query", table::rows),
+        post("/api/v1/projects/{project}/webapps/{webapp}/edits", table::edit).layer(edits),
+        get("/api/v1/projects/{project}/webapps/{webapp}/history", table::history),
+        get("/api/v1/projects/{project}/webapps/{webapp}/links/{column}", table::links),
+        post("/api/v1/projects/{project}/webapps/{webapp}/presence", table::presence),
+        post("/api/v1/projects/{project}/webapps/{webapp}/reload", table::reload),
+        get("/api/v1/projects/{project}/webapps/{webapp}/events", table::events),
+        // Row API for scripts
+        post("/webapps/{project}/{webapp}/create", row_api::create).layer(edits),
+        post("/webapps/{project}/{webapp}/read", row_api::read),
+        get("/webapps/{project}/{webapp}/read-all-edits", row_api::read_all_edits),
+        post("/webapps/{project}/{webapp}/update", row_api::update).layer(edits),
+        post("/webapps/{project}/{webapp}/delete", row_api::delete),
+        get("/webapps/{project}/{webapp}/label/{linked_dataset}", row_api::label),
+        get("/webapps/{project}/{webapp}/lookup/{linked_dataset}", row_api::lookup),
+    ]
+}
+
+/// The routes with everything around them, from the inside out.
+pub(crate) fn build(server: Arc<Server>) -> Router {
+    let mut router = Router::new();
+    for route in routes(&server.limits) {
+        router = router.route(route.path, route.handler);
+    }
+    router
+        .fallback(assets::serve)
+        .method_not_allowed_fallback(async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into_response())
+        .layer(DefaultBodyLimit::max(server.limits.body_bytes_max))
+        .layer(from_fn_with_state(server.clone(), auth::refuse_foreign))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(from_fn_with_state(server.clone(), observe::observe))
+        .layer(CompressionLayer::new())
+        .with_state(server)
+}
+
+/// One method of one path.
+struct Route {
+    /// The router itself asks the handler; the test of the API's document asks this.
+    #[cfg(test)]
+    method: &'static str,
+    path: &'static str,
+    handler: MethodRouter<Arc<Server>>,
+}
+
+impl Route {
+    fn layer(self, limit: DefaultBodyLimit) -> Route {
+        Route { handler: self.handler.layer(limit), ..self }
+    }
+}
+
+fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -> Route {
+    Route {
+        #[cfg(test)]
+        method: "get",
+        path,
+        handler: routing::get(handler),
+    }
+}
+
+fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -> Route {
+    Route {
+        #[cfg(test)]
+        method: "post",
+        path,
+        handler: routing::post(handler),
+    }
+}
+
+fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -> Route {
+    Route {
+        #[cfg(test)]
+        method: "delete",
+        path,
+        handler: routing::delete(handler),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_document_of_the_api_has_exactly_the_routes_of_the_server() {
+        let served: BTreeSet<String> =
+            routes(&Limits::default()).iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        let document: serde_json::Value = serde_json::from_str(crate::openapi::document()).unwrap();
+        let told: BTreeSet<String> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| format!("{method} {path}")))
+            .collect();
+        assert_eq!(served, told);
+    }
+}
