@@ -65,6 +65,8 @@ pub struct Preview {
 pub enum ExportFormat {
     /// Comma-separated values for people: texts that a spreadsheet would take for formulas are defused.
     Csv,
+    /// Comma-separated values for programs: every text as it is.
+    ExactCsv,
     /// A JSON array of objects.
     Json,
     /// One JSON object on each line.
@@ -177,8 +179,13 @@ impl App {
         let project = self.project(actor, project)?;
         let definition = find(&project, dataset)?;
         if let Location::Editlog { original } = &definition.location {
+            // An editlog that nobody has opened yet is one without events.
+            if !EditlogReader::is_initialised_sqlite(&self.inner.folder.editlogs(&project.key), original)? {
+                let none = std::iter::empty::<Result<Vec<stet_domain::Event>, AppError>>();
+                return export_editlog(none, format, out);
+            }
             let reader = self.editlog_reader_of(&project, original)?;
-            return export_editlog(&reader, format, out);
+            return export_editlog(pages_of(&reader), format, out);
         }
         let source = self.file_source(&project, definition)?;
         Ok(write_dataset(&source, out, format.options(), &Control::unwatched())?.1)
@@ -280,22 +287,24 @@ impl App {
 impl ExportFormat {
     fn options(self) -> WriteOptions {
         let format = match self {
-            ExportFormat::Csv => OutputFormat::Csv,
+            ExportFormat::Csv | ExportFormat::ExactCsv => OutputFormat::Csv,
             ExportFormat::Json => OutputFormat::Json,
             ExportFormat::Jsonl => OutputFormat::Jsonl,
             ExportFormat::Parquet => OutputFormat::Parquet,
         };
-        // Exports are for people, who may open them in a spreadsheet.
-        WriteOptions { format, formulas: Formulas::Defuse }
+        // Exports are for people, who may open them in a spreadsheet, unless they say otherwise.
+        let formulas = if self == ExportFormat::ExactCsv { Formulas::Keep } else { Formulas::Defuse };
+        WriteOptions { format, formulas }
     }
 }
 
 /// How many events are read at a time for an export.
 const EXPORT_EVENTS_AT_ONCE: usize = 10_000;
 
-fn export_editlog(reader: &EditlogReader, format: ExportFormat, out: impl Write + Send) -> Result<u64, AppError> {
+/// The events of an editlog, in pages.
+fn pages_of(reader: &EditlogReader) -> impl Iterator<Item = Result<Vec<stet_domain::Event>, AppError>> {
     let (mut after, mut done) = (None, false);
-    let pages = std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         if done {
             return None;
         }
@@ -304,11 +313,18 @@ fn export_editlog(reader: &EditlogReader, format: ExportFormat, out: impl Write 
             Ok(Some(last)) => after = Some(last),
             _ => done = true,
         }
-        Some(page)
-    });
+        Some(page.map_err(AppError::from))
+    })
+}
+
+fn export_editlog(
+    pages: impl Iterator<Item = Result<Vec<stet_domain::Event>, AppError>>,
+    format: ExportFormat,
+    out: impl Write + Send,
+) -> Result<u64, AppError> {
     let events = pages.flat_map(|page| match page {
         Ok(events) => events.into_iter().map(Ok).collect::<Vec<_>>(),
-        Err(error) => vec![Err(AppError::from(error))],
+        Err(error) => vec![Err(error)],
     });
     Ok(write_events(events, out, format.options(), &Control::unwatched())?.1)
 }

@@ -337,7 +337,7 @@ impl App {
     pub async fn cancel_build(&self, actor: &Actor, project: &str, id: JobId) -> Result<Job, AppError> {
         let (job, _) = self.build(actor, project, id).await?;
         let open = self.inner.builds.open().get(&id).cloned();
-        match open {
+        match open.filter(|open| !open.get().state.has_ended()) {
             Some(open) => {
                 open.cancel.store(true, Ordering::Relaxed);
                 self.log(&job, format!("{} asked to stop", actor.login)).await;

@@ -1,0 +1,222 @@
+//! `stet editlog`: what was edited, by whom and when.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use stet_app::App;
+use stet_domain::{Actor, Event, EventId, LogDate};
+
+use crate::Global;
+use crate::commands::dataset::ExportArguments;
+use crate::failure::Failure;
+use crate::names::{self, DatasetArgument};
+use crate::node;
+use crate::output::{self, PrintFormat};
+use crate::table::Table;
+
+/// How many events are read at a time.
+const PAGE_EVENTS: usize = 1_000;
+
+/// The most events that are printed: more are for an export.
+const SHOWN_EVENTS_MAX: u32 = 100_000;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show the events of an editlog, newest first
+    History {
+        /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
+        #[arg(value_name = "PROJECT.DATASET")]
+        dataset: DatasetArgument,
+        /// Only events of the row with this key (with several key columns: a JSON array of texts)
+        #[arg(long)]
+        key: Option<String>,
+        /// Only events of this column, and those of whole rows
+        #[arg(long)]
+        column: Option<String>,
+        /// Only events of this user
+        #[arg(long, value_name = "LOGIN")]
+        user: Option<String>,
+        /// How many events
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=i64::from(SHOWN_EVENTS_MAX)))]
+        limit: u32,
+        /// How to print them
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
+    },
+    /// Write a whole editlog, in log order, to stdout or a file
+    Export {
+        /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
+        #[arg(value_name = "PROJECT.DATASET")]
+        dataset: DatasetArgument,
+        #[command(flatten)]
+        export: ExportArguments,
+    },
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
+    let app = node::open(global).await?;
+    let actor = node::actor();
+    match command {
+        Command::History { dataset, key, column, user, limit, format } => {
+            let wanted = Wanted { key, column, user, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+            let editlog = editlog_of(&app, &actor, &dataset)?;
+            let events = history(&app, &actor, &dataset.project, &editlog, wanted).await?;
+            match format {
+                PrintFormat::Json => {
+                    let events: Vec<EventView<'_>> = events.iter().map(EventView::from).collect();
+                    output::print_json(&serde_json::json!({
+                        "project": dataset.project, "editlog": editlog, "events": events
+                    }))
+                }
+                PrintFormat::Text => print_table(&events),
+            }
+        }
+        Command::Export { dataset, export } => {
+            let editlog = editlog_of(&app, &actor, &dataset)?;
+            export.run(&app, &actor, &dataset.project, &editlog).await
+        }
+    }
+}
+
+/// The name of the editlog that is meant: a dataset stands for its own.
+fn editlog_of(app: &App, actor: &Actor, argument: &DatasetArgument) -> Result<String, Failure> {
+    let project = names::dataset(app, actor, argument)?;
+    let named = &argument.dataset;
+    let of_webapp = project
+        .webapps
+        .values()
+        .map(|webapp| &webapp.original)
+        .find(|original| [*original, &original.editlog()].iter().any(|name| name.as_str() == named));
+    match of_webapp {
+        Some(original) => Ok(original.editlog().to_string()),
+        None => {
+            let originals: Vec<String> =
+                project.webapps.values().map(|webapp| format!("{}.{}", project.key, webapp.original)).collect();
+            Err(Failure::usage(if originals.is_empty() {
+                format!("{}.{named} has no editlog: the project has no webapp", project.key)
+            } else {
+                format!(
+                    "{}.{named} has no editlog: no webapp edits it. Edited are {}",
+                    project.key,
+                    originals.join(", ")
+                )
+            }))
+        }
+    }
+}
+
+struct Wanted {
+    key: Option<String>,
+    column: Option<String>,
+    user: Option<String>,
+    limit: usize,
+}
+
+impl Wanted {
+    fn takes(&self, event: &Event) -> bool {
+        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        is(&self.key, event.key.as_str())
+            && event.column_name.as_deref().is_none_or(|column| is(&self.column, column))
+            && self.user.as_deref().is_none_or(|user| user.eq_ignore_ascii_case(event.user.as_str()))
+    }
+}
+
+/// The events that are wanted, newest first. The log is read backwards, and no further than needed.
+async fn history(
+    app: &App,
+    actor: &Actor,
+    project: &str,
+    editlog: &str,
+    wanted: Wanted,
+) -> Result<Vec<Event>, Failure> {
+    let detail = app.dataset(actor, project, editlog).await?;
+    // An editlog that nobody has opened yet is one without events.
+    if detail.node.events.is_none_or(|events| events == 0) {
+        return Ok(Vec::new());
+    }
+    let reader = app.editlog_reader(actor, project, editlog)?;
+    let read = tokio::task::spawn_blocking(move || {
+        let mut found: Vec<Event> = Vec::new();
+        let mut before = reader.position()?.map(|last| EventId(last.0 + 1));
+        while let Some(end) = before.filter(|end| end.0 > 1 && found.len() < wanted.limit) {
+            let page = match &wanted.key {
+                Some(key) => reader.history(key, wanted.column.as_deref(), Some(end), PAGE_EVENTS)?,
+                None => {
+                    // Ids have no gaps, so the page before this one begins as many ids earlier.
+                    let start = (end.0 - 1).saturating_sub(PAGE_EVENTS as i64).max(0);
+                    let length = usize::try_from(end.0 - 1 - start).unwrap_or(PAGE_EVENTS);
+                    let mut page = reader.read_since((start > 0).then_some(EventId(start)), length)?;
+                    page.reverse();
+                    page
+                }
+            };
+            before = page.last().map(|event| event.id);
+            found.extend(page.into_iter().filter(|event| wanted.takes(event)));
+        }
+        found.truncate(wanted.limit);
+        Ok::<_, stet_app::AppError>(found)
+    });
+    Ok(read.await.map_err(|error| Failure::no(format!("the log cannot be read: {error}")))??)
+}
+
+/// An event in JSON, under the names of the editlog's columns.
+#[derive(Serialize)]
+struct EventView<'a> {
+    id: EventId,
+    date: LogDate,
+    user: &'a str,
+    action: &'a str,
+    key: &'a str,
+    column_name: Option<&'a str>,
+    value: Option<&'a str>,
+    previous: Option<&'a str>,
+    batch_id: String,
+    source: &'a str,
+    reason: Option<&'a str>,
+    event_id: String,
+}
+
+impl<'a> From<&'a Event> for EventView<'a> {
+    fn from(event: &'a Event) -> EventView<'a> {
+        EventView {
+            id: event.id,
+            date: event.date,
+            user: event.user.as_str(),
+            action: event.action.as_str(),
+            key: event.key.as_str(),
+            column_name: event.column_name.as_deref(),
+            value: event.value.as_deref(),
+            previous: event.previous.as_deref(),
+            batch_id: event.batch_id.to_string(),
+            source: event.source.as_str(),
+            reason: event.reason.as_deref(),
+            event_id: event.event_id.0.to_string(),
+        }
+    }
+}
+
+fn print_table(events: &[Event]) -> Result<(), Failure> {
+    if events.is_empty() {
+        output::note("no such edits");
+        return Ok(());
+    }
+    let headings = ["date", "user", "action", "key", "column", "value", "previous", "source", "reason"];
+    let mut table = Table::new(std::iter::once(("id", true)).chain(headings.map(|heading| (heading, false))));
+    for event in events {
+        let (id, date) = (event.id.to_string(), event.date.to_string());
+        let cells = [
+            Some(Cow::Borrowed(id.as_str())),
+            Some(Cow::Borrowed(date.as_str())),
+            Some(Cow::Borrowed(event.user.as_str())),
+            Some(Cow::Borrowed(event.action.as_str())),
+            Some(Cow::Borrowed(event.key.as_str())),
+            event.column_name.as_deref().map(Cow::Borrowed),
+            event.value.as_deref().map(Cow::Borrowed),
+            event.previous.as_deref().map(Cow::Borrowed),
+            Some(Cow::Borrowed(event.source.as_str())),
+            event.reason.as_deref().map(Cow::Borrowed),
+        ];
+        table.values(cells.iter().map(Option::as_deref));
+    }
+    output::print_table(&table)
+}

@@ -1,0 +1,11 @@
+//! The commands, one file each.
+
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod dataset;
+pub(crate) mod demo;
+pub(crate) mod editlog;
+pub(crate) mod init;
+pub(crate) mod serve;
+pub(crate) mod token;
+pub(crate) mod user;

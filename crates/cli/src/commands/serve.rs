@@ -1,0 +1,54 @@
+//! `stet serve`: runs a node.
+
+use std::net::SocketAddr;
+
+use stet_app::{App, Clock, NodeConfig};
+use tokio::net::TcpListener;
+
+use crate::Global;
+use crate::failure::Failure;
+use crate::listen::Interrupt;
+use crate::node::{self, ServeLock};
+use crate::{listen, output};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to listen, such as 127.0.0.1:8820 [default: `listen` in stet.toml]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen::parse_address)]
+    listen: Option<SocketAddr>,
+}
+
+pub(crate) async fn run(global: &Global, arguments: Arguments) -> Result<(), Failure> {
+    let interrupt = Interrupt::watch();
+    let folder = node::folder(global)?;
+    // The configuration comes first: nothing is written into the folder of a node that this Stet cannot run.
+    let config = NodeConfig::read(&folder)?;
+    let _lock = ServeLock::take(&folder)?;
+    let app = App::open(&folder, Clock::System).await?;
+    app.recover_builds().await?;
+    let listener = listen::bind(arguments.listen.unwrap_or(config.listen)).await?;
+    output::print(&format!(
+        "Stet serves the {} node {} on {}",
+        config.role.as_str(),
+        crate::table::shown_word(&config.name),
+        listen::url(&listener)?
+    ))?;
+    if !listener.local_addr().is_ok_and(|address| address.ip().is_loopback()) {
+        tracing::warn!(
+            "this address is reached from other machines, and what travels is not encrypted: put a proxy with TLS before it"
+        );
+    }
+    until_interrupted(app, listener, interrupt).await
+}
+
+/// Serves until this process is asked to stop, then ends what is under way.
+///
+/// # Errors
+/// When the listener fails.
+pub(crate) async fn until_interrupted(app: App, listener: TcpListener, interrupt: Interrupt) -> Result<(), Failure> {
+    let stop = async move {
+        interrupt.wait().await;
+        tracing::info!("stopping");
+    };
+    stet_server::serve(app, listener, stop).await.map_err(|error| Failure::no(format!("the server failed: {error}")))
+}

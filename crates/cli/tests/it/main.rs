@@ -1,0 +1,14 @@
+//! The `stet` binary from outside: what it prints, writes and answers.
+
+#![allow(clippy::unwrap_used)]
+
+mod building;
+mod checking;
+mod crash;
+mod demo;
+mod nodes;
+mod reading;
+mod serving;
+mod support;
+mod usage;
+mod users;
