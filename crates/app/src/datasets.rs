@@ -10,11 +10,11 @@ use stet_engine::read::FileSource;
 use stet_engine::write::{Formulas, OutputFormat, WriteOptions};
 use stet_store::EditlogReader;
 
+use crate::App;
 use crate::builds::BuildReport;
 use crate::config::Connection;
 use crate::error::AppError;
 use crate::flow::{FlowNode, FlowState};
-use crate::App;
 
 /// The most rows of a preview.
 const PREVIEW_ROWS_MAX: usize = 1_000;
@@ -147,7 +147,9 @@ impl App {
         limit: usize,
     ) -> Result<Preview, AppError> {
         if limit > PREVIEW_ROWS_MAX {
-            return Err(AppError::Invalid(format!("{limit} rows are too many at once: the most are {PREVIEW_ROWS_MAX}")));
+            return Err(AppError::Invalid(format!(
+                "{limit} rows are too many at once: the most are {PREVIEW_ROWS_MAX}"
+            )));
         }
         let project = self.project(actor, project)?;
         let definition = find(&project, dataset)?.clone();

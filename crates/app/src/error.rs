@@ -112,7 +112,9 @@ impl From<StoreError> for AppError {
 /// What people are told of a store that cannot work: no paths.
 fn unavailable(error: &StoreError) -> String {
     match error {
-        StoreError::Full { .. } => "nothing was saved: the server has no disk space left. Tell its administrator".into(),
+        StoreError::Full { .. } => {
+            "nothing was saved: the server has no disk space left. Tell its administrator".into()
+        }
         StoreError::OutcomeUnknown { .. } => {
             "it is not known whether this was saved: try again, which saves nothing twice".into()
         }

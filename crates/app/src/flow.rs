@@ -137,10 +137,8 @@ impl App {
         let layers = flow::layers(&project).map_err(|cycle| AppError::Invalid(cycle.to_string()))?;
         // A dataset of layer n stands at 2n; what makes it stands between it and what it is made of.
         let place = |dataset: &DatasetName| layers.get(dataset).map_or(0, |layer| layer * 2);
-        let mut nodes: Vec<FlowNode> = states
-            .into_iter()
-            .map(|(name, standing)| dataset_node(&project, &name, standing, place(&name)))
-            .collect();
+        let mut nodes: Vec<FlowNode> =
+            states.into_iter().map(|(name, standing)| dataset_node(&project, &name, standing, place(&name))).collect();
         let mut edges = Vec::new();
         for recipe in project.recipes.values() {
             let id = format!("recipe:{}", recipe.name);

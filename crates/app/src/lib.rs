@@ -120,10 +120,7 @@ impl App {
     }
 
     /// The projects that the actor may see, each with what is wrong with its files, if something is.
-    pub fn projects(
-        &self,
-        _actor: &Actor,
-    ) -> Vec<(ProjectKey, Result<Arc<stet_domain::project::Project>, AppError>)> {
+    pub fn projects(&self, _actor: &Actor) -> Vec<(ProjectKey, Result<Arc<stet_domain::project::Project>, AppError>)> {
         let projects = &self.inner.projects;
         projects.keys().into_iter().map(|key| (key.clone(), projects.get(&key))).collect()
     }

@@ -73,9 +73,8 @@ impl NodeFolder {
                 self.root.display()
             )));
         }
-        let fail = |error: std::io::Error| {
-            AppError::Configuration(format!("cannot write {}: {error}", self.root.display()))
-        };
+        let fail =
+            |error: std::io::Error| AppError::Configuration(format!("cannot write {}: {error}", self.root.display()));
         for folder in [self.root.clone(), self.projects(), self.root.join("data"), self.root.join("cache")] {
             std::fs::create_dir_all(folder).map_err(fail)?;
         }

@@ -3,10 +3,10 @@
 use stet_domain::{Actor, LogDate, Login};
 use stet_store::node::NewSession;
 
+use crate::App;
 use crate::clock::after_s;
 use crate::error::AppError;
 use crate::password::{self, PASSWORD_BYTES_MAX, new_secret, secret_hash};
-use crate::App;
 
 /// How many failed attempts one client address has in [`ATTEMPTS_WINDOW_S`]; one login has five times as many, from all
 /// addresses together.

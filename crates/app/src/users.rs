@@ -42,7 +42,8 @@ impl App {
     /// When the actor is no administrator, the login is taken or reserved, or the password too short.
     pub async fn add_user(&self, actor: &Actor, user: NewUser) -> Result<(), AppError> {
         require_admin(actor)?;
-        let login = Login::new(user.login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))?;
+        let login =
+            Login::new(user.login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))?;
         if RESERVED.contains(&login.as_str()) {
             return Err(AppError::Invalid(format!("`{login}` is reserved: choose another login")));
         }

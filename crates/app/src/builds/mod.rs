@@ -266,9 +266,10 @@ impl App {
         });
         {
             let mut all = self.inner.builds.open();
-            let same = all.values().map(|open| open.get()).find(|open| {
-                open.project == job.project && open.dataset == job.dataset && !open.state.has_ended()
-            });
+            let same = all
+                .values()
+                .map(|open| open.get())
+                .find(|open| open.project == job.project && open.dataset == job.dataset && !open.state.has_ended());
             if let Some(same) = same {
                 return Err(AppError::Conflict(format!(
                     "`{}` is being built already, since {} by {}",
@@ -276,7 +277,9 @@ impl App {
                 )));
             }
             if all.len() >= OPEN_MAX {
-                return Err(AppError::Unavailable(format!("{OPEN_MAX} builds are waiting: try again when some are done")));
+                return Err(AppError::Unavailable(format!(
+                    "{OPEN_MAX} builds are waiting: try again when some are done"
+                )));
             }
             all.insert(job.id, open.clone());
         }

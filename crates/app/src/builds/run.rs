@@ -79,7 +79,9 @@ impl BuildReport {
     /// What it read and wrote.
     pub fn files(&self) -> &ReportFiles {
         match self {
-            BuildReport::Replay { files, .. } | BuildReport::Apply { files, .. } | BuildReport::Sql { files, .. } => files,
+            BuildReport::Replay { files, .. } | BuildReport::Apply { files, .. } | BuildReport::Sql { files, .. } => {
+                files
+            }
         }
     }
 }
@@ -234,7 +236,8 @@ impl App {
         self.change(open, |job| job.state = JobState::Running);
         for (place, (recipe, dataset)) in plan.steps.iter().enumerate() {
             self.check_cancelled(open)?;
-            let recipe = project.recipes.get(recipe).ok_or_else(|| AppError::not_found(format!("recipe `{recipe}`")))?;
+            let recipe =
+                project.recipes.get(recipe).ok_or_else(|| AppError::not_found(format!("recipe `{recipe}`")))?;
             // The output has one writer at a time; another build of it ends first.
             let lock = self.inner.builds.output_lock(&project.key, dataset);
             let _writing = lock.lock().await;
@@ -429,7 +432,10 @@ impl App {
         if let EngineError::Missing { dataset, .. } = &error {
             let made = DatasetName::new(dataset.as_str()).ok().filter(|name| project.recipe_of(name).is_some());
             return AppError::Conflict(match made {
-                Some(name) => format!("`{name}` has not been built yet: build it first, in the flow or with `stet build {}.{name}`", project.key),
+                Some(name) => format!(
+                    "`{name}` has not been built yet: build it first, in the flow or with `stet build {}.{name}`",
+                    project.key
+                ),
                 None => format!("`{dataset}` has no data: its file is not where the project says it is"),
             });
         }

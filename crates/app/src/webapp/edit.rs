@@ -357,7 +357,8 @@ impl OpenWebapp {
             Some(None) => None,
             None => now.clone(),
         };
-        let ticked = self.resolved.webapp.validation_column.as_deref() == Some(column) && value.as_deref() == Some("true");
+        let ticked =
+            self.resolved.webapp.validation_column.as_deref() == Some(column) && value.as_deref() == Some("true");
         if value == now && previous == now && !ticked {
             return Prepared::Done(EditResult::Unchanged { value });
         }
@@ -368,8 +369,7 @@ impl OpenWebapp {
             for other in self.resolved.editable_columns().filter(|other| other.name != column) {
                 let value = row.cells.get(other.place).cloned().flatten();
                 let derived = event_id.derive(&other.name);
-                let event =
-                    batch.event(derived, Action::Update, key.clone(), Some(&other.name), value.clone(), value);
+                let event = batch.event(derived, Action::Update, key.clone(), Some(&other.name), value.clone(), value);
                 // Nobody approves a value that they have not seen.
                 let expected = edit_seen_row.unwrap_or_else(|| row.seen(&other.name));
                 events.push((event, Expected::Seen(expected)));

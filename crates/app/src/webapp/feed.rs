@@ -158,7 +158,14 @@ impl Board {
     }
 
     /// Moves somebody; a session that is not the actor's own stays where it is.
-    fn move_to(&self, actor: &Actor, session: Uuid, key: Option<String>, column: Option<String>, editing: bool) -> bool {
+    fn move_to(
+        &self,
+        actor: &Actor,
+        session: Uuid,
+        key: Option<String>,
+        column: Option<String>,
+        editing: bool,
+    ) -> bool {
         let mut present = self.present();
         let Some(presence) = present.get_mut(&session).filter(|presence| presence.user == actor.login) else {
             return false;

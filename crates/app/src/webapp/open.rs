@@ -131,12 +131,7 @@ impl App {
         Ok(self.replace(&mut place, next, Some(actor.login.clone())).snapshot())
     }
 
-    fn replace(
-        &self,
-        place: &mut Option<Arc<OpenWebapp>>,
-        next: OpenWebapp,
-        user: Option<Login>,
-    ) -> Arc<OpenWebapp> {
+    fn replace(&self, place: &mut Option<Arc<OpenWebapp>>, next: OpenWebapp, user: Option<Login>) -> Arc<OpenWebapp> {
         let next = Arc::new(next);
         if let Some(before) = place.replace(next.clone()) {
             before.retired.store(true, Ordering::SeqCst);
@@ -155,12 +150,7 @@ impl App {
         slots.entry((project.clone(), webapp.clone())).or_default().clone()
     }
 
-    async fn load(
-        &self,
-        project: &Arc<Project>,
-        webapp: &Webapp,
-        board: Arc<Board>,
-    ) -> Result<OpenWebapp, AppError> {
+    async fn load(&self, project: &Arc<Project>, webapp: &Webapp, board: Arc<Board>) -> Result<OpenWebapp, AppError> {
         let editlog = self.editlogs(&project.key).await?.initialise(&webapp.original).await?;
         let reader = editlog.reader()?;
         let (app, project, webapp, log) = (self.clone(), project.clone(), webapp.clone(), editlog.clone());
@@ -183,7 +173,8 @@ impl App {
                     Some(index) => index.clone(),
                     None => {
                         let source = app.file_source(&project, find(&project, link.dataset.as_str())?)?;
-                        let index = LinkIndex::load(&source, &link.key, &link.label, &link.lookups, &unwatched).map_err(explain)?;
+                        let index = LinkIndex::load(&source, &link.key, &link.label, &link.lookups, &unwatched)
+                            .map_err(explain)?;
                         let index = Arc::new(index);
                         link_sources.push((source, index.fingerprint().clone()));
                         by_link.insert(known, index.clone());

@@ -80,9 +80,12 @@ impl App {
     /// When there is no such webapp that the actor may use, or it cannot be opened.
     pub async fn describe_webapp(&self, actor: &Actor, project: &str, webapp: &str) -> Result<Description, AppError> {
         let open = self.open_webapp(actor, project, webapp).await?;
-        let read_only = open.resolved.editable_columns().next().is_none().then(|| {
-            format!("no column of this table can be edited: add one to webapps/{webapp}.toml")
-        });
+        let read_only = open
+            .resolved
+            .editable_columns()
+            .next()
+            .is_none()
+            .then(|| format!("no column of this table can be edited: add one to webapps/{webapp}.toml"));
         Ok(Description {
             project: self.project(actor, project)?.key.clone(),
             webapp: open.resolved.clone(),
@@ -131,7 +134,13 @@ impl App {
     ///
     /// # Errors
     /// When there is no such webapp that the actor may use.
-    pub async fn read_row(&self, actor: &Actor, project: &str, webapp: &str, key: &str) -> Result<Option<Row>, AppError> {
+    pub async fn read_row(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        key: &str,
+    ) -> Result<Option<Row>, AppError> {
         Ok(self.open_webapp(actor, project, webapp).await?.row(key))
     }
 
@@ -222,9 +231,10 @@ impl OpenWebapp {
         self.links
             .get(name)
             .or_else(|| {
-                let column = self.resolved.editable_columns().find(|column| {
-                    column.link.as_ref().is_some_and(|link| link.dataset.as_str() == name)
-                })?;
+                let column = self
+                    .resolved
+                    .editable_columns()
+                    .find(|column| column.link.as_ref().is_some_and(|link| link.dataset.as_str() == name))?;
                 self.links.get(&column.name)
             })
             .cloned()

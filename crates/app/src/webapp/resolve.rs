@@ -154,14 +154,7 @@ impl Resolved {
                 })
             })
             .collect();
-        Ok(Resolved {
-            webapp: webapp.clone(),
-            keys,
-            columns,
-            original_columns: original.to_vec(),
-            places,
-            editable,
-        })
+        Ok(Resolved { webapp: webapp.clone(), keys, columns, original_columns: original.to_vec(), places, editable })
     }
 
     /// A column that can be edited.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
@@ -88,7 +88,7 @@ impl Place {
 
 fn is_older(path: &Path, age: Duration) -> bool {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|since| since > age))
 }
 
 /// Maps a file of the cache folder into memory.

@@ -57,7 +57,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Opens the snapshot of a source: maps the one in the cache folder if the source is unchanged, and else reads the
     /// source and writes one. Older snapshots of the dataset are removed from the folder; tables that still use one keep
-    /// it until they are dropped.
+    /// it until they are dropped. One cache folder is for one project: in it a dataset's name stands for one dataset.
     ///
     /// # Errors
     /// When the source cannot be read, changes while it is read, lacks a key column, or has null or repeated keys (the

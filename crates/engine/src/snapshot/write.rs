@@ -31,6 +31,23 @@ pub(super) fn write(
     let source = source.settled()?;
     let key_places = key_places(&source, key)?;
     write_rows(&source, place, control)?;
+    let written = write_index(&source, key, &key_places, place, fingerprint, control);
+    if written.is_err() {
+        // Rows that cannot be edited are of no use in the cache.
+        let _ = std::fs::remove_file(place.rows_path());
+    }
+    written
+}
+
+/// Checks the keys of the rows that were written, writes the key index, and opens both.
+fn write_index(
+    source: &FileSource,
+    key: &[String],
+    key_places: &[usize],
+    place: &Place,
+    fingerprint: Fingerprint,
+    control: &Control,
+) -> Result<Snapshot, EngineError> {
     if source.fingerprint()? != fingerprint {
         return Err(EngineError::Schema {
             dataset: source.dataset.clone(),
@@ -42,11 +59,11 @@ pub(super) fn write(
         place: String::new(),
         message: "the snapshot that was just written cannot be read back: look for a full or failing disk".to_owned(),
     })?;
-    check_nulls(&source, key, &key_places, &mapped.batches)?;
-    let hashes = hash_keys(&source, &key_places, &mapped.batches, control)?;
+    check_nulls(source, key, key_places, &mapped.batches)?;
+    let hashes = hash_keys(source, key_places, &mapped.batches, control)?;
     let batches = &mapped.batches;
     let write_row_key = |row: u32, out: &mut String| {
-        write_key_of(&key_places, &batches[row as usize >> BATCH_SHIFT], row as usize & (BATCH_ROWS - 1), out);
+        write_key_of(key_places, &batches[row as usize >> BATCH_SHIFT], row as usize & (BATCH_ROWS - 1), out);
     };
     let is_same = |a: u32, b: u32| {
         let (mut one, mut other) = (String::new(), String::new());
@@ -60,17 +77,10 @@ pub(super) fn write(
             write_row_key(row, &mut text);
             text
         };
-        duplicate_keys(&source, key, &duplicates, key_text)
+        duplicate_keys(source, key, &duplicates, key_text)
     });
     drop(hashes);
-    let built = match built {
-        Ok(built) => built,
-        Err(error) => {
-            // Rows that cannot be edited are of no use in the cache.
-            let _ = std::fs::remove_file(place.rows_path());
-            return Err(error);
-        }
-    };
+    let built = built?;
     built.save(&place.index_path(), &place.folder, &place.identity)?;
     drop(built);
     let index = KeyIndex::open(&place.index_path(), &place.identity, mapped.rows as u64);
