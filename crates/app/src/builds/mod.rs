@@ -191,8 +191,11 @@ pub(crate) struct Builds {
     open: Mutex<BTreeMap<JobId, Arc<OpenJob>>>,
     permits: Arc<Semaphore>,
     /// The one writer of each dataset at a time: a build that would make it waits.
-    outputs: Mutex<HashMap<(ProjectKey, DatasetName), Arc<tokio::sync::Mutex<()>>>>,
+    outputs: Mutex<HashMap<(ProjectKey, DatasetName), OutputLock>>,
 }
+
+/// Held by whoever writes a dataset.
+type OutputLock = Arc<tokio::sync::Mutex<()>>;
 
 /// A build that waits or runs.
 struct OpenJob {
@@ -217,7 +220,7 @@ impl Builds {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn output_lock(&self, project: &ProjectKey, dataset: &DatasetName) -> Arc<tokio::sync::Mutex<()>> {
+    fn output_lock(&self, project: &ProjectKey, dataset: &DatasetName) -> OutputLock {
         let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
         outputs.entry((project.clone(), dataset.clone())).or_default().clone()
     }
