@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { fractionDone } from '../src/lib/builds.svelte';
-import { ago, bytes, counted, duration, initials, keyText } from '../src/lib/format';
+import { ago, bytes, counted, duration, initials, keyText, sentenceParts } from '../src/lib/format';
 import type { Job } from '../src/lib/types';
 
 it('counts in the plural only where it is one', () => {
@@ -60,4 +60,17 @@ it('counts the rows of a build only while a step is under way', () => {
   expect(fractionDone({ ...job, steps: job.steps.map((step) => ({ ...step, state: 'waiting' })) })).toBe(0);
   expect(fractionDone({ ...job, state: 'queued' })).toBeNull();
   expect(fractionDone({ ...job, state: 'done' })).toBe(1);
+});
+
+it('sets apart what a sentence has between backticks, and leaves a lone backtick alone', () => {
+  expect(sentenceParts('`strikes` has changed')).toEqual([
+    { text: 'strikes', code: true },
+    { text: ' has changed', code: false },
+  ]);
+  expect(sentenceParts('a ` b')).toEqual([{ text: 'a ` b', code: false }]);
+  expect(sentenceParts('<b>')).toEqual([{ text: '<b>', code: false }]);
+});
+
+it('takes initials from words, not from punctuation', () => {
+  expect(['Grace Hopper', 'Dana (designer)', 'ada', '', '(—)'].map(initials)).toEqual(['GH', 'DD', 'A', '?', '?']);
 });

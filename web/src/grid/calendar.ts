@@ -96,7 +96,7 @@ export class Calendar {
       const date = isoDate(year, month, day) ?? '';
       const cell = button(String(day), 'sg-calday', () => this.pick(date));
       cell.tabIndex = -1;
-      cell.setAttribute('aria-label', date);
+      cell.setAttribute('aria-label', spokenDay.format(new Date(Date.UTC(year, month - 1, day))));
       if (date === this.chosen) cell.setAttribute('aria-pressed', 'true');
       if (date === today()) cell.classList.add('sg-today');
       grid.append(cell);
@@ -104,6 +104,9 @@ export class Calendar {
     node.replaceChildren(head, grid);
   }
 }
+
+/** The name of a day's button; it holds the number that the button shows. */
+const spokenDay = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' });
 
 function parts(date: string): [number, number, number] {
   const [year, month, day] = date.split('-').map(Number);

@@ -1,6 +1,6 @@
 /** The card beside a draft: why the value is not saved, and what can be done. It never takes the focus by itself. */
 
-import { button, element } from './dom';
+import { button, element, sentence } from './dom';
 import type { CellState } from './drafts';
 import { describeValue, formatWhen } from './format';
 import type { GridCore } from './grid';
@@ -95,7 +95,7 @@ export class Card {
     });
     return [
       heading(offline ? 'offline' : 'warning', offline ? 'Not sent yet' : 'Not saved'),
-      element('p', 'sg-cardtext', null, state.message),
+      element('p', 'sg-cardtext', null, ...sentence(state.message)),
       element('div', 'sg-actions', null, this.discard(state, 'Discard'), offline ? again : edit),
     ];
   }

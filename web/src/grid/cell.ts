@@ -100,7 +100,9 @@ export function paintCell(cell: CellDom, row: Row, separators: Separators, paint
 
   let className = view.className;
   if (value === '') className += ' sg-hollow';
-  if (edit) className += needsReview(edit) ? ' sg-edited sg-stale' : ' sg-edited';
+  if (edit) className += ' sg-edited';
+  if (edit && needsReview(edit)) className += ' sg-stale';
+  else if (edit?.state === 'agrees') className += ' sg-agrees';
   if (state) className += stateClass[state.kind];
   if (paint.peer) className += ' sg-peer';
   if (paint.selected) className += ' sg-selected';

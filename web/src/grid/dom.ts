@@ -1,5 +1,7 @@
 /** Small helpers for building DOM without markup strings: data only ever enters as text. */
 
+import { sentenceParts } from '../lib/format';
+
 type Attributes = Record<string, string | number | boolean | null>;
 
 export function element<K extends keyof HTMLElementTagNameMap>(
@@ -27,6 +29,13 @@ export function button(label: string, className: string, run: (event: MouseEvent
   const node = element('button', className, { type: 'button' }, label);
   node.addEventListener('click', run);
   return node;
+}
+
+/** A sentence of the server as nodes: names and values that it puts between backticks are set as code. */
+export function sentence(text: string): Node[] {
+  return sentenceParts(text).map((part) =>
+    part.code ? element('code', '', null, part.text) : document.createTextNode(part.text),
+  );
 }
 
 let counter = 0;

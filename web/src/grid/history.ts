@@ -76,14 +76,16 @@ export class History {
   private item(event: HistoryEvent, column: Column): HTMLElement {
     const when = element('time', 'sg-when', { datetime: event.date, title: event.date }, formatWhen(event.date));
     const source = event.source && event.source !== 'grid' ? ` by ${event.source}` : '';
-    const what = `${actionNames[event.action] ?? event.action}${source}`;
+    // A tick of the validation column logs the whole row, also what it left as it was.
+    const confirmed = event.action === 'update' && event.previous === event.value;
+    const what = `${confirmed ? 'confirmed' : (actionNames[event.action] ?? event.action)}${source}`;
     const head = element('div', 'sg-eventhead', null, element('strong', '', null, event.user), ` ${what} `, when);
     const item = element('li', `sg-event sg-event-${event.action}`, null, head);
     if (event.action === 'update' || event.action === 'create') {
       const arrow = element('span', 'sg-arrow', { 'aria-label': 'to' }, ' \u2192 ');
       const from = element('span', 'sg-from', { dir: 'auto' }, this.value(event.previous, column));
       const to = element('span', 'sg-to', { dir: 'auto' }, this.value(event.value, column));
-      item.append(element('div', 'sg-eventvalue', null, ...(event.action === 'update' ? [from, arrow, to] : [to])));
+      item.append(element('div', 'sg-eventvalue', null, ...(event.action === 'update' && !confirmed ? [from, arrow, to] : [to])));
     }
     if (event.reason) item.append(element('div', 'sg-reason', { dir: 'auto' }, event.reason));
     return item;

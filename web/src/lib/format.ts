@@ -78,9 +78,16 @@ export function keyText(key: string): string {
   return key;
 }
 
+/** The parts of a sentence of the server, which puts names and values between backticks. A lone backtick is a character. */
+export function sentenceParts(text: string): { text: string; code: boolean }[] {
+  const pieces = text.split('`');
+  if (pieces.length % 2 === 0) return [{ text, code: false }];
+  return pieces.map((piece, at) => ({ text: piece, code: at % 2 === 1 })).filter((part) => part.text !== '');
+}
+
 /** One or two letters that stand for a person. */
 export function initials(name: string): string {
-  const words = name.split(/[\s._@-]+/u).filter((word) => word !== '');
+  const words = name.split(/[\s\p{P}]+/u).filter((word) => word !== '');
   const first = [...(words[0] ?? '?')][0] ?? '?';
   const last = words.length > 1 ? ([...(words.at(-1) ?? '')][0] ?? '') : '';
   return (first + last).toLocaleUpperCase();

@@ -8,9 +8,12 @@ interface Location {
   search: string;
 }
 
-function here(): Location {
+/** Where the browser is. The route stays the same object while the path does, so that a change of the query alone
+ *  makes no page start anew. */
+function here(before?: Location): Location {
   const { pathname, search } = window.location;
-  return { route: parsePath(pathname), path: pathname, search };
+  const route = before?.path === pathname ? before.route : parsePath(pathname);
+  return { route, path: pathname, search };
 }
 
 class Navigation {
@@ -44,7 +47,7 @@ class Navigation {
         history.pushState(null, '', this.address);
         return;
       }
-      this.#at = here();
+      this.#at = here(this.#at);
       if (!samePage) this.#arrive();
     };
     const onClick = (event: MouseEvent): void => {
@@ -67,7 +70,7 @@ class Navigation {
     if (!samePage && !options.force && !this.#mayLeave()) return;
     if (options.replace) history.replaceState(null, '', address);
     else history.pushState(null, '', address);
-    this.#at = here();
+    this.#at = here(this.#at);
     if (!samePage) this.#arrive();
   }
 
@@ -77,7 +80,7 @@ class Navigation {
     const search = text === '' ? '' : `?${text}`;
     if (search === this.#at.search) return;
     history.replaceState(null, '', this.#at.path + search);
-    this.#at = here();
+    this.#at = here(this.#at);
   }
 
   /** `question` gives the words to ask before leaving, or null when nothing would be lost. */

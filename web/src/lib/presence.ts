@@ -12,7 +12,7 @@ export interface PresenceSender {
   moveTo(place: Place): void;
   /** Tells the place again, for those who may have missed it: after the connection was lost. */
   again(): void;
-  /** Says that one is nowhere any more, and stops. */
+  /** Tells nothing more. That one has left is known by the live connection, which ends with the page. */
   stop(): void;
 }
 
@@ -47,7 +47,6 @@ export function presenceSender(send: (place: Place) => void): PresenceSender {
     },
     stop() {
       clearTimeout(timer);
-      if (place.key !== null) send(nowhere);
     },
   };
 }
