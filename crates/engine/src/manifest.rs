@@ -268,7 +268,11 @@ fn is_same(source: &FileSource, stamp: &InputStamp) -> Result<bool, EngineError>
         if *now == then.print {
             continue;
         }
-        if now.path != then.print.path || now.bytes != then.print.bytes || now.sha256()? != then.sha256 {
+        // The folder does not count: a node that was moved, copied or restored is as up to date as it was.
+        if now.path.file_name() != then.print.path.file_name()
+            || now.bytes != then.print.bytes
+            || now.sha256()? != then.sha256
+        {
             return Ok(false);
         }
     }

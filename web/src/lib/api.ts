@@ -202,7 +202,7 @@ export const api = {
   presence: (
     project: string,
     webapp: string,
-    at: { key: string | null; column: string | null; editing: boolean },
+    at: { session: string; key: string | null; column: string | null; editing: boolean },
   ): Promise<void> => call('POST', `${webappPath(project, webapp)}/presence`, { body: at }),
   reload: (project: string, webapp: string): Promise<{ snapshot: string }> =>
     call('POST', `${webappPath(project, webapp)}/reload`, { body: {} }),

@@ -151,6 +151,12 @@ fn a_manifest_tells_in_plain_words_why_an_output_is_stale() {
     // Touched, but the same bytes.
     std::fs::File::options().append(true).open(&source.path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     assert_eq!(reasons(&recipe, Some(3), &sources), [""; 0]);
+    // Copied to another folder, with the node.
+    let mut copy = source.clone();
+    copy.path = folder.path("copy").join("strikes.csv");
+    std::fs::create_dir(folder.path("copy")).unwrap();
+    std::fs::copy(&source.path, &copy.path).unwrap();
+    assert_eq!(reasons(&recipe, Some(3), &[copy]), [""; 0]);
     std::fs::write(&source.path, "id\n2\n").unwrap();
     assert_eq!(reasons(&recipe, Some(3), &sources), ["`strikes` has changed"]);
     std::fs::remove_file(&source.path).unwrap();
