@@ -39,7 +39,9 @@ pub enum StoreError {
     )]
     NewerVersion { what: String, found: i64, known: i64 },
     /// There is no editlog for the dataset yet.
-    #[error("`{original}` has no editlog yet: create it with `stet editlog init`")]
+    #[error(
+        "`{original}` has no editlog yet: open its table once, in the browser or with `stet check`, which makes it"
+    )]
     NotInitialised { original: DatasetName },
     /// A table, trigger or index of the editlog is not the one that Stet made.
     #[error(
