@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray};
+use arrow_schema::{DataType, Field, Schema};
 use stet_domain::apply::EditableColumn;
 use stet_domain::event::{Action, ClientEventId, Event, EventId, LogDate, Source};
 use stet_domain::project::Format;

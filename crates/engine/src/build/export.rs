@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
 use stet_domain::project::Column;
 use stet_domain::{ColumnType, Event, Value};
 

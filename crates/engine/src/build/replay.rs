@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use stet_domain::apply::{ColumnMap, EditableColumn, ReportItem, ReportList, fit};
 use stet_domain::event::{EventId, LogDate};

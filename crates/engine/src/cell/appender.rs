@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
-    UInt64Builder, new_null_array,
+use arrow_array::builder::{
+    BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder, UInt64Builder,
 };
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow_array::{ArrayRef, new_null_array};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{DataType, TimeUnit};
 use jiff::tz::Offset;
 use stet_domain::{ColumnType, Value};
 
@@ -63,7 +63,7 @@ impl Appender {
 
     /// How many values were appended.
     pub fn len(&self) -> usize {
-        use arrow::array::ArrayBuilder;
+        use arrow_array::builder::ArrayBuilder;
         match &self.builder {
             Builder::Text(builder) => builder.len(),
             Builder::Integer(builder) | Builder::Time(builder, _) => builder.len(),

@@ -9,8 +9,8 @@ mod stored;
 
 use std::sync::Arc;
 
-use arrow::array::Array;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_array::Array;
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use stet_domain::ColumnType;
 use stet_domain::project::Column;
 use stet_domain::value::DECIMAL_PRECISION_MAX;

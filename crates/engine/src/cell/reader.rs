@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use arrow::array::{
-    Array, AsArray, BooleanArray, Decimal256Array, Float16Array, LargeStringArray, StringArray, StringViewArray,
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
-};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow_array::{Array, BooleanArray, Decimal256Array, Float16Array, LargeStringArray, StringArray, StringViewArray};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{DataType, TimeUnit};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use stet_domain::value::{write_decimal, write_number};

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use arrow::array::ArrowPrimitiveType;
-use arrow::datatypes::{DataType, Float16Type};
+use arrow_array::ArrowPrimitiveType;
+use arrow_array::types::Float16Type;
+use arrow_schema::DataType;
 use jiff::tz::Offset;
 use stet_domain::Value;
 

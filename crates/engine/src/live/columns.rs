@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 use stet_domain::ColumnType;
 use stet_domain::apply::EditableColumn;
 

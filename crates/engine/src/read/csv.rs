@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
 use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 use stet_domain::project::Column;
 

@@ -13,8 +13,8 @@ mod typed;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use stet_domain::project::{Column, Format};
 
 use crate::cell::{columns_of, schema_of};

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -104,7 +104,7 @@ impl ParquetStream {
                 Some(Err(error)) => return Err(damaged(&self.source, &open.path, place(), &error)),
                 Some(Ok(batch)) => {
                     let columns = open.order.iter().map(|place| batch.column(*place).clone()).collect();
-                    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                     let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
                         .map_err(|error| damaged(&self.source, &open.path, place(), &error))?;
                     open.rows += batch.num_rows() as u64;
@@ -230,10 +230,10 @@ fn arrange(source: &FileSource, path: &Path, found: &SchemaRef) -> Result<(Schem
 }
 
 /// Runs a piece of the reader. It panics on some damaged files, which must be an error that names the file.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, arrow::error::ArrowError> {
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, arrow_schema::ArrowError> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let what = panic_text(panic.as_ref()).unwrap_or("the reader stopped");
-        arrow::error::ArrowError::ParquetError(what.to_owned())
+        arrow_schema::ArrowError::ParquetError(what.to_owned())
     })
 }
 

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
+use arrow_array::ArrayRef;
+use arrow_array::builder::{
+    BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
 };
-use arrow::array::{PrimitiveArray, TimestampMicrosecondArray};
-use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{PrimitiveArray, TimestampMicrosecondArray};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef;
 use stet_domain::project::Column;
 use stet_domain::{ColumnType, Value};
 

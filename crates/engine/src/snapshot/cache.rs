@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::buffer::Buffer;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::convert::try_fb_to_schema;
-use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::root_as_footer;
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{FileDecoder, read_footer_length};
+use arrow_ipc::root_as_footer;
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use memmap2::Mmap;
 
@@ -120,7 +120,7 @@ fn decode(bytes: Bytes, identity: &str) -> Option<MappedRows> {
     let schema: SchemaRef = Arc::new(try_fb_to_schema(footer.schema()?).ok()?);
     let blocks: Vec<_> = footer.recordBatches()?.iter().copied().collect();
     let decoder = FileDecoder::new(schema.clone(), footer.version());
-    let read = |block: &arrow::ipc::Block| -> Option<RecordBatch> {
+    let read = |block: &arrow_ipc::Block| -> Option<RecordBatch> {
         let start = usize::try_from(block.offset()).ok()?;
         let size =
             usize::try_from(block.bodyLength()).ok()?.checked_add(usize::try_from(block.metaDataLength()).ok()?)?;

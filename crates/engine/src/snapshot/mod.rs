@@ -12,9 +12,9 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow_array::ArrayRef;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use sha2::{Digest, Sha256};
 use stet_domain::key::write_key;
 use stet_domain::project::Column;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::Array;
-use arrow::compute::{BatchCoalescer, cast};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::ipc::writer::FileWriter;
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow_array::Array;
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_cast::cast;
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::coalesce::BatchCoalescer;
 use stet_domain::key::{KEY_BYTES_MAX, write_key};
 
 use super::cache::{IDENTITY_METADATA, Place};
@@ -120,8 +121,8 @@ fn write_rows(source: &FileSource, place: &Place, control: &Control) -> Result<(
     let input = source.batches(None, BATCH_ROWS)?;
     let schema = plain_schema(&input.schema);
     let io_failed = || EngineError::io("write", &path);
-    let failed = |error: arrow::error::ArrowError| match error {
-        arrow::error::ArrowError::IoError(_, error) => EngineError::io("write", &path)(error),
+    let failed = |error: arrow_schema::ArrowError| match error {
+        arrow_schema::ArrowError::IoError(_, error) => EngineError::io("write", &path)(error),
         other => EngineError::Internal { action: "writing the snapshot of an original", source: other.into() },
     };
     let file = tempfile::Builder::new().prefix(".tmp").tempfile_in(&place.folder).map_err(io_failed())?;
@@ -172,7 +173,7 @@ fn plain_schema(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn plain_batch(schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn plain_batch(schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let columns = batch
         .columns()
         .iter()

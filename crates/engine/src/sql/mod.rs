@@ -25,8 +25,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use rusqlite::{Connection, Statement};
 use serde::{Deserialize, Serialize};
 use stet_domain::ColumnType;

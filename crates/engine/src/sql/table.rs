@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::compute::concat_batches;
+use arrow_select::concat::concat_batches;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::vtab::{
     Context, CreateVTab, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConfig, VTabConnection, VTabCursor,
@@ -141,7 +141,7 @@ impl Attached {
     }
 
     /// A batch as SQL sees it.
-    pub(super) fn chunk(&self, batch: &arrow::record_batch::RecordBatch) -> Result<Chunk, EngineError> {
+    pub(super) fn chunk(&self, batch: &arrow_array::RecordBatch) -> Result<Chunk, EngineError> {
         Chunk::new(batch, &self.used_columns(), self.columns.len())
     }
 

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use stet_domain::ColumnType;
 
 use super::{Formulas, io_error};

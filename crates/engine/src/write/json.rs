@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use arrow::array::Array;
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow_array::Array;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use stet_domain::ColumnType;
 
 use super::io_error;
@@ -38,7 +38,7 @@ impl<W: Write> JsonWriter<W> {
     }
 
     fn new(out: W, schema: &SchemaRef, is_array: bool) -> JsonWriter<W> {
-        let name = |(place, field): (usize, &arrow::datatypes::FieldRef)| {
+        let name = |(place, field): (usize, &arrow_schema::FieldRef)| {
             let mut text = String::from(if place == 0 { "{" } else { "," });
             push_json_text(&mut text, field.name());
             text.push(':');

@@ -23,8 +23,8 @@ mod parquet;
 use std::io::Write;
 use std::path::Path;
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use stet_domain::project::Format;
 
 use crate::control::Control;

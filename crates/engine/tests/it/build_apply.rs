@@ -114,8 +114,8 @@ fn nothing_is_lost_silently() {
 
 #[test]
 fn a_value_that_the_files_narrow_type_cannot_hold_is_a_misfit() {
-    use arrow::array::{Int16Array, Int32Array, RecordBatch};
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow_array::{Int16Array, Int32Array, RecordBatch};
+    use arrow_schema::{DataType, Field, Schema};
     let folder = Folder::new();
     let schema = Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int32, false),

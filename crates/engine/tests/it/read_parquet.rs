@@ -4,9 +4,11 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::*;
-use arrow::datatypes::*;
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_array::builder::*;
+use arrow_array::types::*;
+use arrow_array::*;
+use arrow_schema::*;
 use parquet::arrow::ArrowWriter;
 use parquet::data_type::{Int96, Int96Type};
 use parquet::file::properties::WriterProperties;
@@ -60,7 +62,7 @@ fn exotic() -> Vec<(&'static str, ArrayRef, ColumnType, &'static str)> {
         (
             "decimal256",
             Arc::new(
-                Decimal256Array::from(vec![Some(arrow::datatypes::i256::from(7)), None])
+                Decimal256Array::from(vec![Some(arrow_buffer::i256::from(7)), None])
                     .with_precision_and_scale(60, 3)
                     .unwrap(),
             ),

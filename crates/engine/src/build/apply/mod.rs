@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 use stet_domain::apply::{ApplyReport, EditableColumn};
 use stet_domain::event::EventId;
 use stet_domain::project::{Column, Format};

@@ -2,10 +2,12 @@
 
 use std::cell::OnceCell;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, MutableArrayData, make_array, new_null_array};
-use arrow::compute::{filter_record_batch, interleave};
-use arrow::datatypes::DataType;
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow_array::{Array, ArrayRef, BooleanArray, make_array, new_null_array};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_data::transform::MutableArrayData;
+use arrow_schema::DataType;
+use arrow_select::filter::filter_record_batch;
+use arrow_select::interleave::interleave;
 use stet_domain::apply::{Apply, ApplyReport, ReportItem, ReportList, RowOutcome, Standing, standing};
 use stet_domain::replay::{Replay, RowState};
 use stet_domain::{Key, Value};
@@ -225,6 +227,6 @@ pub(super) fn record_batch(plan: &Plan, columns: Vec<ArrayRef>, rows: usize) -> 
     RecordBatch::try_new_with_options(plan.schema.clone(), columns, &options).map_err(arrow_error)
 }
 
-pub(super) fn arrow_error(source: arrow::error::ArrowError) -> EngineError {
+pub(super) fn arrow_error(source: arrow_schema::ArrowError) -> EngineError {
     EngineError::Internal { action: "making edited rows", source: Box::new(source) }
 }

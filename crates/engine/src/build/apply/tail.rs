@@ -1,6 +1,6 @@
 //! The rows that people created.
 
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
 use stet_domain::apply::ReportItem;
 use stet_domain::replay::RowState;
 use stet_domain::{Key, Value};
