@@ -6,8 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The longest text of a cell, in bytes.
@@ -156,8 +158,9 @@ pub enum Value {
     Date(Date),
     /// See [`ColumnType::DateTime`].
     DateTime(DateTime),
-    /// See [`ColumnType::Instant`].
-    Instant(Timestamp),
+    /// See [`ColumnType::Instant`]: the day and time in UTC. Not a `Timestamp`, which ends a day before the calendar does,
+    /// and the last moment of 9999-12-31 is how much data says "until further notice".
+    Instant(DateTime),
 }
 
 impl fmt::Display for Value {
@@ -170,7 +173,7 @@ impl fmt::Display for Value {
             Value::Boolean(boolean) => boolean.fmt(f),
             Value::Date(date) => date.fmt(f),
             Value::DateTime(datetime) => datetime.fmt(f),
-            Value::Instant(instant) => instant.fmt(f),
+            Value::Instant(instant) => write!(f, "{instant}Z"),
         }
     }
 }
@@ -355,14 +358,42 @@ fn read_datetime(text: &str) -> Result<DateTime, ValueError> {
     text.parse().map_err(|_| error())
 }
 
-fn read_instant(text: &str) -> Result<Timestamp, ValueError> {
-    text.parse().map_err(|_| {
+fn read_instant(text: &str) -> Result<DateTime, ValueError> {
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(Offset::UTC.to_datetime(timestamp));
+    }
+    read_instant_at_the_end(text).ok_or_else(|| {
         not_of_type(
             text,
             ColumnType::Instant,
             ": write it as YYYY-MM-DDThh:mm:ssZ, such as 2022-12-21T10:00:00Z, or with +02:00 in place of Z",
         )
     })
+}
+
+/// Reads an instant of the first or last day of the calendar, which are beyond `Timestamp`.
+fn read_instant_at_the_end(text: &str) -> Option<DateTime> {
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = pieces.to_numeric_offset()?;
+    let local = DateTime::from_parts(pieces.date(), pieces.time()?);
+    local.checked_sub(SignedDuration::from_secs(offset.seconds().into())).ok()
+}
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+/// Nanoseconds from 1970-01-01T00:00:00 to this day and time, without regard to zones: for every day of the calendar,
+/// from -9999-01-01 to 9999-12-31.
+pub fn nanoseconds_of(datetime: DateTime) -> i128 {
+    datetime.duration_since(EPOCH).as_nanos()
+}
+
+/// The day and time so many nanoseconds after 1970-01-01T00:00:00; none outside the calendar.
+pub fn datetime_of(nanoseconds: i128) -> Option<DateTime> {
+    const SECOND: i128 = 1_000_000_000;
+    let seconds = i64::try_from(nanoseconds.div_euclid(SECOND)).ok()?;
+    // Less than a second always fits.
+    let rest = i32::try_from(nanoseconds.rem_euclid(SECOND)).ok()?;
+    EPOCH.checked_add(SignedDuration::new(seconds, rest)).ok()
 }
 
 #[cfg(test)]
@@ -387,6 +418,11 @@ mod tests {
             (ColumnType::Date, "2022-12-21", "2022-12-21"),
             (ColumnType::DateTime, "2022-12-21 10:00", "2022-12-21T10:00:00"),
             (ColumnType::Instant, "2022-12-21T10:00:00+02:00", "2022-12-21T08:00:00Z"),
+            (ColumnType::Date, "9999-12-31", "9999-12-31"),
+            (ColumnType::DateTime, "9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999"),
+            (ColumnType::Instant, "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+            (ColumnType::Instant, "9999-12-31T01:00:00+02:00", "9999-12-30T23:00:00Z"),
+            (ColumnType::Instant, "-009999-01-01T00:00:00Z", "-009999-01-01T00:00:00Z"),
             (ColumnType::Text, " NA ", " NA "),
             (ColumnType::Text, "", ""),
         ] {
@@ -411,6 +447,8 @@ mod tests {
             (ColumnType::DateTime, "2022-02-03T10:00:00Z"),
             (ColumnType::DateTime, "2022-02-03"),
             (ColumnType::Instant, "2022-02-03T10:00:00"),
+            (ColumnType::Instant, "9999-12-31T23:00:00"),
+            (ColumnType::Instant, "9999-12-31T23:00:00-02:00"),
             (ColumnType::Other, "x"),
         ] {
             assert!(column_type.read(typed).is_err(), "{column_type} {typed:?}");
@@ -436,6 +474,15 @@ mod tests {
                 Value::Number(back) => prop_assert_eq!(back.to_bits(), number.to_bits()),
                 other => prop_assert!(false, "{:?}", other),
             }
+        }
+
+        #[test]
+        fn every_moment_of_the_calendar_survives_as_nanoseconds(day in -4_371_587i64..=2_932_896, second in 0i64..86_400) {
+            let nanoseconds = i128::from(day * 86_400 + second) * 1_000_000_000 + 999_999_999;
+            let datetime = datetime_of(nanoseconds).unwrap();
+            prop_assert_eq!(nanoseconds_of(datetime), nanoseconds);
+            let instant = Value::Instant(datetime);
+            prop_assert_eq!(ColumnType::Instant.read(&instant.to_string()).unwrap(), instant);
         }
 
         #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use stet_domain::project::Column;
+use stet_domain::value::datetime_of;
 use stet_domain::{ColumnType, Event, Value};
 
 use crate::cell::{Appender, schema_of};
@@ -106,7 +107,7 @@ fn append_event(appenders: &mut [Appender], event: Event) {
     let text = |text: String| Some(Value::Text(text));
     let values = [
         Some(Value::Integer(event.id.0)),
-        jiff::Timestamp::from_microsecond(event.date.micros()).ok().map(Value::Instant),
+        datetime_of(i128::from(event.date.micros()) * 1_000).map(Value::Instant),
         text(event.user.into()),
         text(event.action.to_string()),
         text(event.key.as_str().to_owned()),

@@ -9,6 +9,7 @@ use stet_domain::apply::{ColumnMap, EditableColumn, ReportItem, ReportList, fit}
 use stet_domain::event::{EventId, LogDate};
 use stet_domain::project::{Column, Format};
 use stet_domain::replay::{Replay, RowState};
+use stet_domain::value::datetime_of;
 use stet_domain::{ColumnType, Key, Value};
 
 use super::{list, misfit_reason};
@@ -206,5 +207,5 @@ impl Pivot<'_> {
 }
 
 fn instant(date: LogDate) -> Option<Value> {
-    jiff::Timestamp::from_microsecond(date.micros()).ok().map(Value::Instant)
+    datetime_of(i128::from(date.micros()) * 1_000).map(Value::Instant)
 }

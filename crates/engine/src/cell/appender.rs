@@ -8,7 +8,7 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
-use jiff::tz::Offset;
+use stet_domain::value::nanoseconds_of;
 use stet_domain::{ColumnType, Value};
 
 use super::reader::nanoseconds_in;
@@ -114,14 +114,13 @@ impl Appender {
             (Builder::Number(builder), Value::Number(number)) => builder.append_value(number),
             (Builder::Decimal(builder), Value::Decimal(digits, _)) => builder.append_value(digits),
             (Builder::Boolean(builder), Value::Boolean(boolean)) => builder.append_value(boolean),
-            (Builder::Date(builder), Value::Date(date)) => match day_of(date) {
-                Some(day) => builder.append_value(day),
-                None => return false,
+            (Builder::Date(builder), Value::Date(date)) => match i32::try_from(day_of(date)) {
+                Ok(day) => builder.append_value(day),
+                Err(_) => return false,
             },
             (Builder::Time(builder, unit), value) => {
                 let nanoseconds = match value {
-                    Value::DateTime(datetime) => Offset::UTC.to_timestamp(datetime).ok().map(|t| t.as_nanosecond()),
-                    Value::Instant(instant) => Some(instant.as_nanosecond()),
+                    Value::DateTime(time) | Value::Instant(time) => Some(nanoseconds_of(time)),
                     _ => None,
                 };
                 match nanoseconds.and_then(|nanoseconds| whole_units(nanoseconds, nanoseconds_in(*unit))) {

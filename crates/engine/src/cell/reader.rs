@@ -12,9 +12,7 @@ use arrow_array::types::{
 use arrow_array::{Array, BooleanArray, Decimal256Array, Float16Array, LargeStringArray, StringArray, StringViewArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, TimeUnit};
-use jiff::Timestamp;
-use jiff::tz::Offset;
-use stet_domain::value::{write_decimal, write_number};
+use stet_domain::value::{datetime_of, write_decimal, write_number};
 use stet_domain::{ColumnType, Value};
 
 use super::column_type_of;
@@ -173,8 +171,8 @@ impl<'a> CellReader<'a> {
             Kind::Decimal256(array, scale) => Value::Decimal(array.value(row).to_i128()?, *scale),
             Kind::Date32(values) => Value::Date(date_of_day(values[row].into())?),
             Kind::Date64(values) => Value::Date(date_of_day(values[row].div_euclid(DAY_MS))?),
-            Kind::DateTime(values, unit) => Value::DateTime(Offset::UTC.to_datetime(timestamp_of(values[row], *unit)?)),
-            Kind::Instant(values, unit) => Value::Instant(timestamp_of(values[row], *unit)?),
+            Kind::DateTime(values, unit) => Value::DateTime(time_of(values[row], *unit)?),
+            Kind::Instant(values, unit) => Value::Instant(time_of(values[row], *unit)?),
         })
     }
 
@@ -343,10 +341,9 @@ pub(super) fn nanoseconds_in(unit: TimeUnit) -> i128 {
 }
 
 fn date_of_day(day: i64) -> Option<jiff::civil::Date> {
-    let timestamp = Timestamp::from_second(day.checked_mul(86_400)?).ok()?;
-    Some(Offset::UTC.to_datetime(timestamp).date())
+    datetime_of(i128::from(day) * i128::from(DAY_MS) * nanoseconds_in(TimeUnit::Millisecond)).map(|time| time.date())
 }
 
-fn timestamp_of(value: i64, unit: TimeUnit) -> Option<Timestamp> {
-    Timestamp::from_nanosecond(i128::from(value) * nanoseconds_in(unit)).ok()
+fn time_of(value: i64, unit: TimeUnit) -> Option<jiff::civil::DateTime> {
+    datetime_of(i128::from(value) * nanoseconds_in(unit))
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use arrow_array::ArrowPrimitiveType;
 use arrow_array::types::Float16Type;
 use arrow_schema::DataType;
-use jiff::tz::Offset;
 use stet_domain::Value;
+use stet_domain::value::nanoseconds_of;
 
 use super::reader::{nanoseconds_in, one_nan, shortest};
 use super::{Ordered, column_type_of};
@@ -47,14 +47,13 @@ pub fn stored(data_type: &DataType, value: Value) -> Option<Value> {
             _ => None,
         },
         (DataType::Boolean, Value::Boolean(boolean)) => Some(Value::Boolean(boolean)),
-        (DataType::Date32 | DataType::Date64, Value::Date(date)) => day_of(date).is_some().then_some(Value::Date(date)),
+        (DataType::Date32 | DataType::Date64, Value::Date(date)) => Some(Value::Date(date)),
         (DataType::Timestamp(unit, None), Value::DateTime(datetime)) => {
-            let nanoseconds = Offset::UTC.to_timestamp(datetime).ok()?.as_nanosecond();
-            whole_units(nanoseconds, nanoseconds_in(*unit))?;
+            whole_units(nanoseconds_of(datetime), nanoseconds_in(*unit))?;
             Some(Value::DateTime(datetime))
         }
         (DataType::Timestamp(unit, Some(_)), Value::Instant(instant)) => {
-            whole_units(instant.as_nanosecond(), nanoseconds_in(*unit))?;
+            whole_units(nanoseconds_of(instant), nanoseconds_in(*unit))?;
             Some(Value::Instant(instant))
         }
         _ => None,
@@ -69,10 +68,10 @@ pub(super) fn whole_units(nanoseconds: i128, unit: i128) -> Option<i64> {
     (nanoseconds % unit == 0).then(|| i64::try_from(nanoseconds / unit).ok()).flatten()
 }
 
-/// Days since 1970-01-01; none at the very ends of the calendar.
-pub(super) fn day_of(date: jiff::civil::Date) -> Option<i32> {
-    let midnight = Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
-    i32::try_from(midnight.as_second().div_euclid(86_400)).ok()
+/// Days since 1970-01-01.
+pub(super) fn day_of(date: jiff::civil::Date) -> i64 {
+    // Midnight is a whole number of days, of which the calendar has a few million.
+    date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24
 }
 
 /// A value in the form that sorting and ranges compare: the same as [`super::CellReader::ordered`] gives for a column
@@ -84,10 +83,7 @@ pub fn ordered_value(value: &Value) -> Ordered<'_> {
         Value::Number(number) => Ordered::Float(one_nan(*number)),
         Value::Decimal(digits, _) => Ordered::Integer(*digits),
         Value::Boolean(boolean) => Ordered::Integer((*boolean).into()),
-        Value::Date(date) => day_of(*date).map_or(Ordered::Null, |day| Ordered::Integer(day.into())),
-        Value::DateTime(datetime) => Offset::UTC
-            .to_timestamp(*datetime)
-            .map_or(Ordered::Null, |timestamp| Ordered::Integer(timestamp.as_nanosecond())),
-        Value::Instant(instant) => Ordered::Integer(instant.as_nanosecond()),
+        Value::Date(date) => Ordered::Integer(day_of(*date).into()),
+        Value::DateTime(time) | Value::Instant(time) => Ordered::Integer(nanoseconds_of(*time)),
     }
 }
