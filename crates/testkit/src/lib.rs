@@ -1,8 +1,14 @@
-//! What tests of Stet stand on: a whole node in a folder of its own, served on a port of its own, and clients that are
-//! signed in. Failures here end the test: nothing else than tests may depend on this crate.
+//! What tests of Stet stand on: a whole node in a folder of its own, served on a port of its own, with clients that are
+//! signed in (feature `node`); and a private PostgreSQL with a database for each test. Failures here end the test:
+//! nothing else than tests may depend on this crate.
 
+#[cfg(feature = "node")]
 mod client;
+#[cfg(feature = "node")]
 mod node;
+pub mod postgres;
 
+#[cfg(feature = "node")]
 pub use client::{Answer, Client, Events, Message, escaped};
+#[cfg(feature = "node")]
 pub use node::{ADMIN, DESIGNER, OTHER_READER, PASSWORD, PROJECT, READER, Setup, TestNode};
