@@ -1,7 +1,11 @@
 //! Signing in and out, and who a request is from.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use stet_domain::{Actor, LogDate, Login};
-use stet_store::node::NewSession;
+use stet_store::NodeDatabase;
+use stet_store::node::{ApiToken, NewSession, Session, TokenHash, User};
 
 use crate::App;
 use crate::clock::after_s;
@@ -41,6 +45,49 @@ pub struct SignedIn {
     pub actor: Actor,
     /// When the session ends at the latest.
     pub expires_at: LogDate,
+}
+
+/// The most sessions and tokens that are kept at hand.
+const CREDENTIALS_MAX: usize = 10_000;
+
+/// The sessions and tokens that were shown lately, so that a request need not ask the database whose they are. They are as
+/// the database has them: with its first commit, by this process or another (`stet token revoke`), all are forgotten.
+#[derive(Default)]
+pub(crate) struct Credentials(Mutex<KnownCredentials>);
+
+#[derive(Default)]
+struct KnownCredentials {
+    /// The version of the database under which they were read.
+    version: Option<i64>,
+    known: HashMap<TokenHash, Known>,
+}
+
+/// What a secret opens.
+#[derive(Clone)]
+enum Known {
+    Session(Session),
+    Token(ApiToken, User),
+}
+
+impl Credentials {
+    /// What a secret opens, if that is known to be so now; its time may be over.
+    fn get(&self, node: &NodeDatabase, hash: TokenHash) -> Option<Known> {
+        let version = node.version().ok()?;
+        let credentials = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (credentials.version == Some(version)).then(|| credentials.known.get(&hash).cloned())?
+    }
+
+    /// Keeps what was read after `version` was.
+    fn put(&self, version: Option<i64>, hash: TokenHash, known: Known) {
+        let mut credentials = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if version.is_none() || credentials.version != version || credentials.known.len() >= CREDENTIALS_MAX {
+            credentials.known.clear();
+            credentials.version = version;
+        }
+        if version.is_some() {
+            credentials.known.insert(hash, known);
+        }
+    }
 }
 
 impl App {
@@ -97,7 +144,15 @@ impl App {
     pub async fn actor_of_session(&self, secret: &str) -> Result<Actor, AppError> {
         let now = self.inner.clock.now();
         let hash = secret_hash(secret);
-        let Some(session) = self.inner.node.session(hash, now).await? else { return Err(AppError::NotSignedIn) };
+        let session = match self.inner.credentials.get(&self.inner.node, hash) {
+            Some(Known::Session(session)) if now < session.expires_at => session,
+            _ => {
+                let version = self.inner.node.version().ok();
+                let session = self.inner.node.session(hash, now).await?.ok_or(AppError::NotSignedIn)?;
+                self.inner.credentials.put(version, hash, Known::Session(session.clone()));
+                session
+            }
+        };
         let login = &self.inner.config.login;
         let end = after_s(session.created_at, login.session_hours_max * 3600);
         if now >= end {
@@ -119,7 +174,15 @@ impl App {
     pub async fn actor_of_token(&self, token: &str) -> Result<Actor, AppError> {
         let now = self.inner.clock.now();
         let hash = secret_hash(token);
-        let (token, user) = self.inner.node.api_token(hash, now).await?.ok_or(AppError::NotSignedIn)?;
+        let (token, user) = match self.inner.credentials.get(&self.inner.node, hash) {
+            Some(Known::Token(token, user)) if token.expires_at.is_none_or(|end| now < end) => (token, user),
+            _ => {
+                let version = self.inner.node.version().ok();
+                let (token, user) = self.inner.node.api_token(hash, now).await?.ok_or(AppError::NotSignedIn)?;
+                self.inner.credentials.put(version, hash, Known::Token(token.clone(), user.clone()));
+                (token, user)
+            }
+        };
         if token.last_used_at.is_none_or(|used| now >= after_s(used, TOUCH_AFTER_S)) {
             self.inner.node.touch_api_token(hash, now).await?;
         }

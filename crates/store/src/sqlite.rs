@@ -12,6 +12,10 @@ use crate::error::{Doing, StoreError};
 /// The journal is cut back to this size after a checkpoint.
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
+/// The journal is copied into the file when it has this many pages. More than the engine's own 1,000: under many edits at
+/// once the same pages are written again and again, and the copying makes everybody wait for the disk twice more.
+const JOURNAL_PAGES_CHECKPOINT: i64 = 8_000;
+
 /// The most memory for pages that a connection that writes keeps.
 const WRITER_CACHE_KIBIBYTES_MAX: i64 = 32 * 1024;
 
@@ -54,6 +58,9 @@ pub(crate) fn open(path: &Path, access: Access, busy_timeout_ms: u64) -> Result<
     connection.pragma_update(None, "recursive_triggers", true).map_err(opening)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIBIBYTES_MAX).map_err(opening)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(opening)?;
+    connection
+        .pragma_update_and_check(None, "wal_autocheckpoint", JOURNAL_PAGES_CHECKPOINT, |row| row.get::<_, i64>(0))
+        .map_err(opening)?;
     connection
         .pragma_update_and_check(None, "journal_size_limit", JOURNAL_BYTES_MAX, |row| row.get::<_, i64>(0))
         .map_err(opening)?;

@@ -1,6 +1,7 @@
 //! Editing: what a person or program asks for becomes events, or is told why not.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use stet_domain::validate::{Refusal, validate};
 use stet_domain::{Action, Actor, ClientEventId, Event, EventId, Key, LogDate, Login, NewEvent, Source};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::open::OpenWebapp;
 use super::resolve::EditColumn;
-use super::rows::Row;
+use super::rows::{LinkLabels, Row};
 use crate::App;
 use crate::error::AppError;
 
@@ -159,6 +160,8 @@ pub struct EditAnswer {
     pub rows: Vec<Row>,
     /// The keys of rows that are no longer there.
     pub deleted: Vec<String>,
+    /// The labels of the linked values in `rows`.
+    pub links: LinkLabels,
 }
 
 /// The events of one edit, which are saved or not saved together.
@@ -192,7 +195,7 @@ impl App {
     pub(super) async fn edit_open(
         &self,
         actor: &Actor,
-        open: &OpenWebapp,
+        open: &Arc<OpenWebapp>,
         request: EditRequest,
     ) -> Result<EditAnswer, AppError> {
         if request.edits.len() > EDITS_MAX {
@@ -226,7 +229,11 @@ impl App {
             units.clear();
         }
         let outcomes = append(open, units, request.atomic).await?;
-        let version = open.catch_up().await?;
+        // The answer shows every event that it speaks of.
+        let version = match outcomes.iter().filter_map(|(_, outcome)| outcome.event()).max() {
+            Some(event) => open.catch_up_to(event).await?,
+            None => open.version(),
+        };
         for (place, outcome) in outcomes {
             results[place] = Some(open.result_of(outcome));
         }
@@ -236,6 +243,7 @@ impl App {
         Ok(EditAnswer {
             version,
             results: results.into_iter().map(|result| result.unwrap_or(EditResult::Skipped)).collect(),
+            links: open.labels_of(&rows),
             rows,
             deleted,
         })
@@ -537,6 +545,16 @@ enum UnitOutcome {
         typed: Option<String>,
     },
     Skipped,
+}
+
+impl UnitOutcome {
+    /// The event that it is about.
+    fn event(&self) -> Option<EventId> {
+        match self {
+            UnitOutcome::Saved(event) | UnitOutcome::Conflict { with: event, .. } => Some(event.id),
+            UnitOutcome::IdTaken { .. } | UnitOutcome::Skipped => None,
+        }
+    }
 }
 
 /// Appends the units and says what became of each, by its place in the request.

@@ -123,6 +123,10 @@ impl Board {
         let _ = self.sender.send(event);
     }
 
+    pub(super) fn has_listeners(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.present().is_empty()
     }

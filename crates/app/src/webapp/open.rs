@@ -14,6 +14,7 @@ use stet_engine::live::{LinkIndex, LiveTable};
 use stet_engine::read::{FileSource, Fingerprint};
 use stet_engine::snapshot::Snapshot;
 use stet_store::Editlog;
+use tokio::sync::watch;
 
 use super::feed::{Board, FeedEvent};
 use super::read::table_spec;
@@ -31,6 +32,9 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// How many events are read from the log at a time.
 const EVENTS_AT_ONCE: usize = 10_000;
+
+/// More events than these are taken on a thread of its own: every order that is kept is merged anew.
+const EVENTS_IN_PASSING_MAX: usize = 256;
 
 /// The most changed rows that listeners are sent; with more they are told to look anew.
 const ANNOUNCED_ROWS_MAX: usize = 200;
@@ -76,11 +80,15 @@ pub struct OpenWebapp {
     /// Where the linked datasets were read from, and what they were then.
     link_sources: Vec<(FileSource, Fingerprint)>,
     board: Arc<Board>,
+    /// Where the log ends, as far as the store knows.
+    position: watch::Receiver<Option<EventId>>,
+    /// The project whose files `resolved` was last held against.
+    checked: Mutex<Weak<Project>>,
     /// Events are taken from the log by one at a time, so that they come in order.
     turn: tokio::sync::Mutex<()>,
     original_changed: AtomicBool,
-    /// Another loading has taken this one's place: it no longer speaks to the listeners.
-    retired: AtomicBool,
+    /// It does not speak to the listeners: another loading has taken its place, or it is not in place yet.
+    silent: AtomicBool,
     used: Mutex<Instant>,
 }
 
@@ -98,21 +106,23 @@ impl App {
     ) -> Result<Arc<OpenWebapp>, AppError> {
         let project = self.project(actor, project)?;
         let (name, definition) = find_webapp(&project, webapp)?;
-        let slot = self.slot(&project.key, &name);
+        let slot = self.slot(&project.key, name);
         let mut place = slot.open.lock().await;
         if let Some(open) = place.as_ref() {
-            if open.resolved.webapp == definition && open.is_of(self, &project) {
-                open.touch();
+            if open.was_checked_against(&project)
+                || (open.resolved.webapp == *definition && open.is_of(self, &project))
+            {
+                open.touch(&project);
                 return Ok(open.clone());
             }
             // The settings changed: the table is opened by the new ones, and its listeners go on there.
-            let next = self.load(&project, &definition, open.board.clone()).await?;
-            return Ok(self.replace(&mut place, next, None));
+            let next = self.load(&project, definition, open.board.clone()).await?;
+            return Ok(replace(&mut place, next, None).await);
         }
-        let open = Arc::new(self.load(&project, &definition, Board::new()).await?);
+        let open = Arc::new(self.load(&project, definition, Board::new()).await?);
         *place = Some(open.clone());
         drop(place);
-        self.keep_up(Arc::downgrade(&slot), (project.key.clone(), name));
+        self.keep_up(Arc::downgrade(&slot), (project.key.clone(), name.clone()));
         Ok(open)
     }
 
@@ -124,25 +134,11 @@ impl App {
         let open = self.open_webapp(actor, project, webapp).await?;
         let project = self.project(actor, project)?;
         let (name, definition) = find_webapp(&project, webapp)?;
-        let slot = self.slot(&project.key, &name);
+        let slot = self.slot(&project.key, name);
         // The new snapshot is made beside the old one, which goes on serving.
-        let next = self.load(&project, &definition, open.board.clone()).await?;
+        let next = self.load(&project, definition, open.board.clone()).await?;
         let mut place = slot.open.lock().await;
-        Ok(self.replace(&mut place, next, Some(actor.login.clone())).snapshot())
-    }
-
-    fn replace(&self, place: &mut Option<Arc<OpenWebapp>>, next: OpenWebapp, user: Option<Login>) -> Arc<OpenWebapp> {
-        let next = Arc::new(next);
-        if let Some(before) = place.replace(next.clone()) {
-            before.retired.store(true, Ordering::SeqCst);
-        }
-        next.board.announce(FeedEvent::Reloaded {
-            snapshot: next.snapshot(),
-            version: next.version(),
-            total: next.total(),
-            user,
-        });
-        next
+        Ok(replace(&mut place, next, Some(actor.login.clone())).await.snapshot())
     }
 
     fn slot(&self, project: &ProjectKey, webapp: &WebappName) -> Arc<Slot> {
@@ -153,6 +149,7 @@ impl App {
     async fn load(&self, project: &Arc<Project>, webapp: &Webapp, board: Arc<Board>) -> Result<OpenWebapp, AppError> {
         let editlog = self.editlogs(&project.key).await?.initialise(&webapp.original).await?;
         let reader = editlog.reader()?;
+        let position = editlog.watch();
         let (app, project, webapp, log) = (self.clone(), project.clone(), webapp.clone(), editlog.clone());
         blocking(move || {
             let explain = |error| app.explain_missing(&project, error);
@@ -204,9 +201,11 @@ impl App {
                 source,
                 link_sources,
                 board,
+                position,
+                checked: Mutex::new(Arc::downgrade(&project)),
                 turn: tokio::sync::Mutex::new(()),
                 original_changed: AtomicBool::new(false),
-                retired: AtomicBool::new(false),
+                silent: AtomicBool::new(false),
                 used: Mutex::new(Instant::now()),
             })
         })
@@ -233,9 +232,7 @@ impl App {
                 };
                 let Some(open) = current(&slot).await else { return };
                 if moved {
-                    if let Err(error) = open.catch_up().await {
-                        tracing::warn!(project = %name.0, webapp = %name.1, error = %Chain(&error), "cannot follow the editlog");
-                    }
+                    open.follow().await;
                     continue;
                 }
                 open.look_at_original().await;
@@ -258,40 +255,92 @@ impl App {
     /// Opens a table anew after a linked dataset changed: its rows are choices, so nobody has to be asked. An original that
     /// changed at the same time waits for somebody to load it.
     async fn reload_links(&self, slot: &Weak<Slot>, name: &(ProjectKey, WebappName)) -> Result<(), AppError> {
-        let Some(slot) = slot.upgrade() else { return Ok(()) };
-        let mut place = slot.open.lock().await;
-        let Some(open) = place.as_ref().filter(|open| !open.original_changed()) else { return Ok(()) };
+        let Some(open) = current(slot).await.filter(|open| !open.original_changed()) else { return Ok(()) };
         let project = self.inner.projects.get(&name.0)?;
         let (_, definition) = find_webapp(&project, name.1.as_str())?;
-        let next = self.load(&project, &definition, open.board.clone()).await?;
-        self.replace(&mut place, next, None);
+        // Made beside the table that is open, which goes on serving.
+        let next = self.load(&project, definition, open.board.clone()).await?;
+        let Some(slot) = slot.upgrade() else { return Ok(()) };
+        let mut place = slot.open.lock().await;
+        // Somebody may have loaded everything anew meanwhile.
+        if place.as_ref().is_some_and(|now| Arc::ptr_eq(now, &open)) {
+            replace(&mut place, next, None).await;
+        }
         Ok(())
     }
+}
+
+/// Puts a newly loaded table in the place of the one that is open, and tells the listeners.
+async fn replace(place: &mut Option<Arc<OpenWebapp>>, next: OpenWebapp, user: Option<Login>) -> Arc<OpenWebapp> {
+    let next = Arc::new(next);
+    // Most of what was appended while it was loaded is taken before anybody sees it.
+    next.silent.store(true, Ordering::SeqCst);
+    next.follow().await;
+    if let Some(before) = place.replace(next.clone()) {
+        before.silent.store(true, Ordering::SeqCst);
+    }
+    next.silent.store(false, Ordering::SeqCst);
+    next.board.announce(FeedEvent::Reloaded {
+        snapshot: next.snapshot(),
+        version: next.version(),
+        total: next.total(),
+        user,
+    });
+    // And what came between: the table before may have taken it alone.
+    next.follow().await;
+    next
 }
 
 async fn current(slot: &Weak<Slot>) -> Option<Arc<OpenWebapp>> {
     slot.upgrade()?.open.lock().await.clone()
 }
 
-fn find_webapp(project: &Project, webapp: &str) -> Result<(WebappName, Webapp), AppError> {
+fn find_webapp<'a>(project: &'a Project, webapp: &str) -> Result<(&'a WebappName, &'a Webapp), AppError> {
     WebappName::new(webapp)
         .ok()
-        .and_then(|name| Some((name.clone(), project.webapps.get(&name)?.clone())))
+        .and_then(|name| project.webapps.get_key_value(&name))
         .ok_or_else(|| AppError::not_found(format!("webapp `{webapp}` in project `{}`", project.key)))
 }
 
 impl OpenWebapp {
-    /// Takes what is new in the editlog, tells the listeners, and gives the position.
-    pub(super) async fn catch_up(&self) -> Result<i64, AppError> {
+    /// Takes what is new in the editlog, as far as the store knows of it, and tells the listeners.
+    async fn follow(self: &Arc<Self>) {
+        let position = *self.position.borrow();
+        let Some(position) = position else { return };
+        if let Err(error) = self.catch_up_to(position).await {
+            let webapp = &self.resolved.webapp.name;
+            tracing::warn!(project = %self.project, %webapp, error = %Chain(&error), "cannot follow the editlog");
+        }
+    }
+
+    /// Takes what is new in the editlog up to an event and perhaps beyond, tells the listeners, and gives the position.
+    ///
+    /// Those whose events were committed together come here together: the first one takes all of them.
+    pub(super) async fn catch_up_to(self: &Arc<Self>, event: EventId) -> Result<i64, AppError> {
+        if self.version() >= event.0 {
+            return Ok(self.version());
+        }
         let _turn = self.turn.lock().await;
         loop {
-            let after = Some(EventId(self.version())).filter(|id| id.0 > 0);
-            let events = self.editlog.read_since(after, EVENTS_AT_ONCE).await?;
-            let Some(last) = events.last() else { return Ok(self.version()) };
+            let version = self.version();
+            if version >= event.0 {
+                return Ok(version);
+            }
+            let after = Some(EventId(version)).filter(|id| id.0 > 0);
+            let events = match self.editlog.recent_since(after, EVENTS_AT_ONCE) {
+                Some(events) => events,
+                None => self.editlog.read_since(after, EVENTS_AT_ONCE).await?,
+            };
+            let Some(last) = events.last() else { return Ok(version) };
             let user = last.user.clone();
             let more = events.len() == EVENTS_AT_ONCE;
-            let keys = self.live.push(&events);
-            if !self.retired.load(Ordering::SeqCst) {
+            let keys = if events.len() <= EVENTS_IN_PASSING_MAX {
+                self.live.push(&events)
+            } else {
+                let open = self.clone();
+                blocking(move || Ok(open.live.push(&events))).await?
+            };
+            if self.board.has_listeners() && !self.silent.load(Ordering::SeqCst) {
                 let invalidate = more || keys.len() > ANNOUNCED_ROWS_MAX;
                 let (rows, deleted) = if invalidate { Default::default() } else { self.rows_of(&keys) };
                 self.board.announce(FeedEvent::Edit {
@@ -333,7 +382,15 @@ impl OpenWebapp {
             && self.project == project.key
     }
 
-    fn touch(&self) {
+    /// Whether the settings were held against these very files before.
+    fn was_checked_against(&self, project: &Arc<Project>) -> bool {
+        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        std::ptr::eq(checked.as_ptr(), Arc::as_ptr(project))
+    }
+
+    /// Notes that somebody uses the table, whose settings agree with the files of the project.
+    fn touch(&self, project: &Arc<Project>) {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(project);
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 

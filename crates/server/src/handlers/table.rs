@@ -64,8 +64,7 @@ pub(crate) async fn edit(
     for result in &answer.results {
         server.metrics.edits(source, status(result), 1);
     }
-    let links = server.app.links_of(&signed.actor, &project, &webapp, &answer.rows).await?;
-    Ok(Json(EditAnswerView::new(answer, links)))
+    Ok(Json(EditAnswerView::from(answer)))
 }
 
 /// What happened to a cell, or to a row.

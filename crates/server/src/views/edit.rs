@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stet_app::webapp::{Change, CurrentCell, Edit, EditAnswer, EditRequest, EditResult, LinkLabels, Seen};
+use stet_app::webapp::{Change, CurrentCell, Edit, EditAnswer, EditRequest, EditResult, Seen};
 use stet_domain::{ClientEventId, EventId, Source};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -227,14 +227,14 @@ pub(crate) fn seen_of(seen: Option<Option<i64>>) -> Seen {
     }
 }
 
-impl EditAnswerView {
-    pub(crate) fn new(answer: EditAnswer, labels: LinkLabels) -> EditAnswerView {
+impl From<EditAnswer> for EditAnswerView {
+    fn from(answer: EditAnswer) -> EditAnswerView {
         EditAnswerView {
             version: answer.version,
             results: answer.results.into_iter().map(EditResultView::from).collect(),
             rows: rows(answer.rows),
             deleted: answer.deleted,
-            links: links(labels),
+            links: links(answer.links),
         }
     }
 }

@@ -239,6 +239,14 @@ impl Editlog {
         }
     }
 
+    /// The events after `after` (all, if none) as far as this process has appended them lately, in log order, at most
+    /// `limit`, without asking the database. None when that is not known: then [`Editlog::read_since`] tells.
+    pub fn recent_since(&self, after: Option<EventId>, limit: usize) -> Option<Vec<Event>> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => log.recent_since(after, limit),
+        }
+    }
+
     /// The events after `after` (all, if none), in log order, at most `limit`.
     pub async fn read_since(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Event>, StoreError> {
         match &self.0 {

@@ -13,7 +13,7 @@ mod users;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
@@ -43,6 +43,8 @@ pub struct NodeDatabase {
     /// Has one connection, so that writes wait for each other here and not in the database.
     writer: Arc<Pool>,
     readers: Arc<Pool>,
+    /// Only ever asked for its version; opened when it is first asked.
+    watcher: Arc<Mutex<Option<Connection>>>,
 }
 
 /// Which node this database belongs to.
@@ -75,7 +77,23 @@ impl NodeDatabase {
         Ok(NodeDatabase {
             writer: Pool::new(path, Access::Write, 1, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
             readers: Pool::new(path, Access::Read, READ_CONNECTIONS_MAX, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
+            watcher: Arc::default(),
         })
+    }
+
+    /// A number that changes with every commit to the database, of this and of any other process: what was read under
+    /// one number is still so under the same number. Costs a look into shared memory and no wait for the disk. Do not
+    /// compare numbers of two handles that were opened apart.
+    pub fn version(&self) -> Result<i64, StoreError> {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.readers.path();
+        let connection = match &mut *watcher {
+            Some(connection) => connection,
+            None => watcher.insert(sqlite::open(path, Access::Read, BUSY_TIMEOUT_MS)?),
+        };
+        let version = connection.pragma_query_value(None, "data_version", |row| row.get(0));
+        // A connection that failed is kept: another one would give numbers that mean something else.
+        version.map_err(|error| StoreError::from_engine(path, Doing::Reading, error))
     }
 
     /// Which node this is.

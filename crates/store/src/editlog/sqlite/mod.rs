@@ -5,7 +5,7 @@ mod schema;
 mod watcher;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,11 +50,21 @@ struct Shared {
     failures: AtomicU64,
 }
 
+/// The most events of each editlog that are kept at hand after they were appended, and the most bytes of their texts.
+const RECENT_EVENTS_MAX: usize = 1_024;
+const RECENT_BYTES_MAX: usize = 1024 * 1024;
+
 /// The last known position of each open editlog; guarded by the mutex, moved forward only.
 #[derive(Default)]
 struct Positions(Mutex<HashMap<DatasetName, KnownLog>>);
 
-type KnownLog = (Arc<LogSql>, watch::Sender<Option<EventId>>);
+struct KnownLog {
+    sql: Arc<LogSql>,
+    position: watch::Sender<Option<EventId>>,
+    /// The last events that this process appended, without a gap.
+    recent: VecDeque<Event>,
+    recent_bytes: usize,
+}
 
 impl SqliteEditlogs {
     pub(crate) fn open(path: &Path, settings: EditlogSettings) -> Result<Arc<SqliteEditlogs>, StoreError> {
@@ -165,6 +175,10 @@ impl SqliteEditlog {
         answered.await.unwrap_or(Err(StoreError::OutcomeUnknown { source: None }))
     }
 
+    pub(crate) fn recent_since(&self, after: Option<EventId>, limit: usize) -> Option<Vec<Event>> {
+        self.editlogs.shared.positions.recent_since(&self.sql.original, after, limit)
+    }
+
     pub(crate) async fn read_since(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.read(move |connection, path, sql| read::page(connection, path, sql, after, None, limit)).await
     }
@@ -224,16 +238,43 @@ impl Positions {
     /// Makes an editlog known, if it is not, and subscribes to its position.
     fn add(&self, sql: &Arc<LogSql>) -> watch::Receiver<Option<EventId>> {
         let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, sender) =
-            positions.entry(sql.original.clone()).or_insert_with(|| (Arc::clone(sql), watch::Sender::new(None)));
-        sender.subscribe()
+        let known = positions.entry(sql.original.clone()).or_insert_with(|| KnownLog {
+            sql: Arc::clone(sql),
+            position: watch::Sender::new(None),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+        });
+        known.position.subscribe()
+    }
+
+    /// Keeps events at hand that were just appended, each one's id one more than that of the one before.
+    fn keep(&self, original: &DatasetName, events: Vec<Event>) {
+        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = positions.get_mut(original) else { return };
+        let (Some(first), Some(before)) = (events.first(), known.recent.back()) else {
+            return known.keep_all(events);
+        };
+        if first.id.0 != before.id.0 + 1 {
+            // Another process has appended in between.
+            known.recent.clear();
+            known.recent_bytes = 0;
+        }
+        known.keep_all(events);
+    }
+
+    fn recent_since(&self, original: &DatasetName, after: Option<EventId>, limit: usize) -> Option<Vec<Event>> {
+        let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = &positions.get(original)?.recent;
+        let next = after.map_or(0, |id| id.0) + 1;
+        let skip = usize::try_from(next - recent.front()?.id.0).ok().filter(|skip| *skip < recent.len())?;
+        Some(recent.iter().skip(skip).take(limit).cloned().collect())
     }
 
     /// Moves the position of an editlog forward, and never back.
     fn advance(&self, original: &DatasetName, position: Option<EventId>) {
         let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, sender)) = positions.get(original) {
-            sender.send_if_modified(|known| {
+        if let Some(known) = positions.get(original) {
+            known.position.send_if_modified(|known| {
                 let moved = position > *known;
                 if moved {
                     *known = position;
@@ -245,8 +286,24 @@ impl Positions {
 
     fn known(&self) -> Vec<Arc<LogSql>> {
         let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        positions.values().map(|(sql, _)| Arc::clone(sql)).collect()
+        positions.values().map(|known| Arc::clone(&known.sql)).collect()
     }
+}
+
+impl KnownLog {
+    fn keep_all(&mut self, events: Vec<Event>) {
+        self.recent_bytes += events.iter().map(bytes_of).sum::<usize>();
+        self.recent.extend(events);
+        while self.recent.len() > RECENT_EVENTS_MAX || self.recent_bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.recent.pop_front() else { return };
+            self.recent_bytes -= bytes_of(&oldest);
+        }
+    }
+}
+
+fn bytes_of(event: &Event) -> usize {
+    let texts = [&event.column_name, &event.value, &event.previous, &event.reason];
+    size_of::<Event>() + event.key.as_str().len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
 }
 
 fn start(name: &str, path: &Path, work: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
