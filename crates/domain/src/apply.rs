@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
-use crate::replay::{ColumnIndex, Override, Replay, RowState};
+use crate::replay::{CellState, ColumnIndex, Override, Replay, RowState};
 use crate::value::{ColumnType, Value};
 
 /// The most orphans, misfits and not-editable overrides that a report lists each; all are counted.
@@ -110,30 +110,60 @@ impl<'a> Apply<'a> {
         row: &RowState,
         original: impl Fn(usize) -> Option<String>,
     ) -> RowOutcome {
-        self.matched += 1;
-        if row.deleted {
-            self.report.rows_deleted += 1;
+        if self.row(row) {
             return RowOutcome::Deleted;
         }
         let mut cells = Vec::new();
         for (column, cell, overriding) in row.overrides() {
-            let Some((place, editable)) = self.columns.get(column) else {
-                self.not_editable(key, column, cell.event, overriding);
-                continue;
-            };
-            let Some(value) = fit(overriding, editable.column_type) else {
-                self.misfit(key, editable, cell.event, overriding);
-                continue;
-            };
-            match standing(overriding, original(place).as_deref()) {
-                Standing::Needed => self.report.stale.needed += 1,
-                Standing::Agrees => self.report.stale.agrees += 1,
-                Standing::SourceChanged => self.report.stale.source_changed += 1,
-            }
-            self.report.edits_applied += 1;
-            cells.push((place, value));
+            cells.extend(self.cell(key, column, cell, overriding, &original));
         }
         RowOutcome::Cells(cells)
+    }
+
+    /// Takes an original row that the log knows as a whole, for callers that give its overrides one by one to
+    /// [`Apply::cell`]; true when the row is dropped, and its overrides with it.
+    pub fn row(&mut self, row: &RowState) -> bool {
+        self.matched += 1;
+        self.report.rows_deleted += u64::from(row.deleted);
+        row.deleted
+    }
+
+    /// Takes one override of an original row that is not dropped: the place of its column among the editable ones and the
+    /// new value; none when it cannot be applied. `original` is as in [`Apply::original_row`].
+    pub fn cell(
+        &mut self,
+        key: &str,
+        column: ColumnIndex,
+        cell: &CellState,
+        overriding: &Override,
+        original: impl Fn(usize) -> Option<String>,
+    ) -> Option<(usize, Option<Value>)> {
+        let Some((place, editable)) = self.columns.get(column) else {
+            self.not_editable(key, column, cell.event, overriding);
+            return None;
+        };
+        let Some(value) = fit(overriding, editable.column_type) else {
+            self.misfit(key, editable, cell.event, overriding);
+            return None;
+        };
+        match standing(overriding, original(place).as_deref()) {
+            Standing::Needed => self.report.stale.needed += 1,
+            Standing::Agrees => self.report.stale.agrees += 1,
+            Standing::SourceChanged => self.report.stale.source_changed += 1,
+        }
+        self.report.edits_applied += 1;
+        Some((place, value))
+    }
+
+    /// The place among the editable columns of a column of the log; none when it is not editable.
+    pub fn place(&self, column: ColumnIndex) -> Option<usize> {
+        self.columns.get(column).map(|(place, _)| place)
+    }
+
+    /// Takes over the account of a fold over other rows of the same original.
+    pub fn absorb(&mut self, other: Apply<'_>) {
+        self.matched += other.matched;
+        self.report.absorb(other.report);
     }
 
     /// Takes a row that stands by creation and is not in the original.
@@ -232,6 +262,24 @@ pub struct ApplyReport {
     pub stale: StandingCounts,
 }
 
+impl ApplyReport {
+    /// Adds the account of other rows of the same original. The counts of rows read and written are added too.
+    pub fn absorb(&mut self, other: ApplyReport) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.edits_applied += other.edits_applied;
+        self.rows_created += other.rows_created;
+        self.rows_deleted += other.rows_deleted;
+        self.orphans.absorb(other.orphans);
+        self.misfits.absorb(other.misfits);
+        self.not_editable.absorb(other.not_editable);
+        self.stale.needed += other.stale.needed;
+        self.stale.agrees += other.stale.agrees;
+        self.stale.source_changed += other.stale.source_changed;
+        self.stale.orphan += other.stale.orphan;
+    }
+}
+
 /// How many overrides stand how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingCounts {
@@ -275,6 +323,12 @@ impl ReportList {
         if self.items.len() < REPORT_ITEMS_MAX {
             self.items.push(item);
         }
+    }
+
+    fn absorb(&mut self, other: ReportList) {
+        self.count += other.count;
+        let room = REPORT_ITEMS_MAX.saturating_sub(self.items.len());
+        self.items.extend(other.items.into_iter().take(room));
     }
 
     /// Puts the items in order of their events: the order in which rows were met does not show.

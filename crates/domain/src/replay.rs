@@ -114,6 +114,10 @@ impl RowState {
         let place = match self.cells.binary_search_by_key(&column, |(c, _)| *c) {
             Ok(place) => place,
             Err(place) => {
+                // Most rows have one edited cell, and there can be millions of rows: no room is kept for others.
+                if self.cells.len() == self.cells.capacity() {
+                    self.cells.reserve_exact(self.cells.len().max(1));
+                }
                 self.cells.insert(place, (column, CellState { event, date, user, overriding: None }));
                 place
             }

@@ -1,10 +1,14 @@
-//! How fast the edited dataset of a generated original is built, beside a bare read and rewrite of the same file.
+//! How fast the edited dataset of a generated original is built, in full and after one new edit, beside a bare read and
+//! rewrite of the same file.
 //!
-//!     cargo run --release -p stet-engine --example build_rate -- [ROWS] [EDITS] [KEY_COLUMNS]
+//!     cargo run --release -p stet-engine --example build_rate -- [ROWS] [EDITS] [KEY_COLUMNS] [FOLDER]
+//!
+//! With a folder, `original.parquet`, `edits.parquet` (the log) and `edited.parquet` are left there, for other programs
+//! to do the same work.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,8 +20,10 @@ use stet_domain::event::{Action, ClientEventId, Event, EventId, LogDate, Source}
 use stet_domain::project::Format;
 use stet_domain::replay::Replay;
 use stet_domain::{ColumnType, Key, Login};
-use stet_engine::build::{ApplyTask, apply};
+use stet_engine::build::{ApplyTask, RebuildTask, apply, rebuild, write_events};
 use stet_engine::control::Control;
+use stet_engine::error::EngineError;
+use stet_engine::manifest::OutputStamp;
 use stet_engine::read::{Batches, FileSource};
 use stet_engine::write::{WriteOptions, write_file};
 use uuid::Uuid;
@@ -32,45 +38,69 @@ fn main() -> Result<(), Box<dyn Error>> {
     let key_columns = numbers.next().transpose()?.unwrap_or(1);
     let key: Vec<String> = ["id", "site"].iter().take(key_columns as usize).map(|name| (*name).into()).collect();
 
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("original.parquet");
+    let temporary = tempfile::tempdir()?;
+    let folder = std::env::args().nth(4).map_or(temporary.path().to_owned(), PathBuf::from);
+    let path = folder.join("original.parquet");
     let original = FileSource { dataset: "original".into(), path, format: Format::Parquet, columns: None };
     generate(&original.path, rows)?;
-    let started = Instant::now();
-    let replay = log(rows, edits, key.len());
-    println!("folding {edits} events: {} ms", started.elapsed().as_millis());
+    let events: Vec<Event> = (0..edits).map(|edit| event(rows, edit, key.len())).collect();
+    if std::env::args().nth(4).is_some() {
+        let options = WriteOptions::from(Format::Parquet);
+        let file = std::fs::File::create(folder.join("edits.parquet"))?;
+        write_events(events.iter().cloned().map(Ok::<_, EngineError>), file, options, &Control::unwatched())?;
+    }
+    let replay = Replay::of(&events);
+    drop(events);
 
     let editable = [("name", ColumnType::Text), ("cost", ColumnType::Number), ("count", ColumnType::Integer)]
         .map(|(name, column_type)| EditableColumn { name: name.into(), column_type });
-    let output = folder.path().join("edited.parquet");
-    let mut earlier = None;
+    let output = folder.join("edited.parquet");
+    let task = ApplyTask {
+        original: &original,
+        key: &key,
+        replay: &replay,
+        editable: &editable,
+        earlier: None,
+        output: &output,
+        format: Format::Parquet,
+    };
     for run in 1..=RUNS {
-        let task = ApplyTask {
-            original: &original,
-            key: &key,
-            replay: &replay,
-            editable: &editable,
-            earlier: earlier.as_ref(),
-            output: &output,
-            format: Format::Parquet,
-        };
+        let cpu = cpu_ms();
         let built = apply(&task, &Control::unwatched())?;
         println!(
-            "run {run}: apply {} ms, {} edits applied, {} rows, {} MB",
+            "run {run}: apply {} ms ({} ms of CPU), {} edits applied, {} rows, {} MB",
             built.duration_ms,
+            cpu_ms() - cpu,
             built.report.edits_applied,
             built.report.rows_out,
             built.output.file.bytes / 1_000_000
         );
         println!("  peak memory until here: {} MB", peak_memory_kb() / 1000);
-        earlier = Some(built.original);
+
+        // One edit more, of a row in the middle that the log does not know or does.
+        let cpu = cpu_ms();
+        let mut one = event(rows, edits, key.len());
+        one.column_name = Some("name".into());
+        let before = (0..edits).map(|edit| event(rows, edit, key.len())).filter(|event| event.key == one.key);
+        let before: Vec<Event> = before.collect();
+        let after = Replay::of(before.iter().chain([&one]));
+        let before = Replay::of(&before);
+        let stamp = OutputStamp { parts: built.parts, ..OutputStamp::new(built.output.file, built.output.rows) };
+        let started = Instant::now();
+        let task = ApplyTask { replay: &after, earlier: Some(&built.original), ..task };
+        let again = RebuildTask { task: &task, before: &before, output: &stamp, report: &built.report };
+        let again = rebuild(&again, &Control::unwatched())?;
+        let ms = started.elapsed().as_millis();
+        println!("  one edit more: {ms} ms ({} ms of CPU), gone on: {}", cpu_ms() - cpu, again.is_some());
 
         let started = Instant::now();
-        let rewritten = folder.path().join("rewritten.parquet");
+        let rewritten = temporary.path().join("rewritten.parquet");
         let rows = original.batches(None, 16 * 1024)?;
         write_file(&rewritten, rows, WriteOptions::from(Format::Parquet), &Control::unwatched())?;
         println!("  read and rewrite {} ms", started.elapsed().as_millis());
     }
+    // Left as the build of the log alone.
+    apply(&task, &Control::unwatched())?;
     Ok(())
 }
 
@@ -111,39 +141,43 @@ fn generate(path: &Path, rows: i64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn log(rows: i64, edits: i64, key_columns: usize) -> Replay {
-    let mut replay = Replay::new();
-    let user = Login::new("ada").unwrap_or_else(|_| unreachable!("a login of three letters"));
-    for edit in 0..edits {
-        let row = (scatter(edit * 31) % rows.unsigned_abs()) as i64;
-        let (column, value) = match edit % 3 {
-            0 => ("name", format!("new name {edit}")),
-            1 => ("cost", format!("{}", edit as f64 / 4.0)),
-            _ => ("count", edit.to_string()),
-        };
-        let parts = [row.to_string(), format!("site {}", scatter(row) % 500)];
-        replay.push(&Event {
-            id: EventId(edit + 1),
-            date: LogDate::from_micros(edit),
-            user: user.clone(),
-            action: Action::Update,
-            key: Key::from_parts(&parts[..key_columns]),
-            column_name: Some(column.into()),
-            value: Some(value),
-            previous: None,
-            batch_id: Uuid::nil(),
-            source: Source::Api,
-            reason: None,
-            event_id: ClientEventId(Uuid::nil()),
-        });
+/// The edits of the log, one by one.
+fn event(rows: i64, edit: i64, key_columns: usize) -> Event {
+    let row = (scatter(edit * 31) % rows.unsigned_abs()) as i64;
+    let (column, value) = match edit % 3 {
+        0 => ("name", format!("new name {edit}")),
+        1 => ("cost", format!("{}", edit as f64 / 4.0)),
+        _ => ("count", edit.to_string()),
+    };
+    let parts = [row.to_string(), format!("site {}", scatter(row) % 500)];
+    Event {
+        id: EventId(edit + 1),
+        date: LogDate::from_micros(edit),
+        user: Login::new("ada").unwrap_or_else(|_| unreachable!("a login of three letters")),
+        action: Action::Update,
+        key: Key::from_parts(&parts[..key_columns]),
+        column_name: Some(column.into()),
+        value: Some(value),
+        previous: None,
+        batch_id: Uuid::nil(),
+        source: Source::Api,
+        reason: None,
+        event_id: ClientEventId(Uuid::nil()),
     }
-    replay
 }
 
 /// Numbers that look random and are the same in every run.
 fn scatter(row: i64) -> u64 {
     let mixed = row.unsigned_abs().wrapping_add(0x9E37_79B9).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     (mixed ^ (mixed >> 31)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 16
+}
+
+/// The CPU time of the process so far, in milliseconds.
+fn cpu_ms() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Clock ticks are hundredths of a second on every Linux that there is.
+    let behind_name = text.rsplit(") ").next().unwrap_or_default();
+    behind_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
 }
 
 fn peak_memory_kb() -> u64 {

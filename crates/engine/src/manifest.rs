@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use stet_domain::event::EventId;
 
+use crate::control::Control;
 use crate::error::EngineError;
-use crate::read::{FilePrint, FileSource};
+use crate::read::{FilePrint, FileSource, Fingerprint};
 use crate::write::{AtomicFile, Digested};
 
 /// The version of the manifest's form. A manifest of another version is not trusted: the output is built anew.
@@ -71,6 +72,30 @@ pub struct OutputStamp {
     pub sha256: String,
     /// Its rows.
     pub rows: u64,
+    /// How it lies in row groups, when a later build can go on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<OutputParts>,
+}
+
+/// How an edited dataset lies in row groups: those of the original that have rows, in their order, and behind them those
+/// of the created rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputParts {
+    /// One for each row group of the original that has rows.
+    pub groups: Vec<GroupStamp>,
+    /// How many created rows there are.
+    pub rows_created: u64,
+    /// The output file once it was in place: a file with another size or time is not gone on from.
+    pub file: Option<FilePrint>,
+}
+
+/// What became of a row group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStamp {
+    /// Its rows in the original.
+    pub rows_in: u64,
+    /// Its rows in the output; none of them: it is not there.
+    pub rows_out: u64,
 }
 
 /// What a build would work on now.
@@ -224,8 +249,19 @@ impl InputStamp {
     /// # Errors
     /// When the dataset has no files, or one cannot be read.
     pub fn take(source: &FileSource, earlier: Option<&InputStamp>) -> Result<InputStamp, EngineError> {
+        InputStamp::of(source, source.fingerprint()?, earlier, &Control::unwatched())
+    }
+
+    /// The same for fingerprints that were taken before.
+    pub(crate) fn of(
+        source: &FileSource,
+        prints: Fingerprint,
+        earlier: Option<&InputStamp>,
+        control: &Control,
+    ) -> Result<InputStamp, EngineError> {
         let mut files = Vec::new();
-        for print in source.fingerprint()?.files {
+        for print in prints.files {
+            control.check()?;
             let known = earlier.and_then(|stamp| stamp.files.iter().find(|file| file.print == print));
             let sha256 = match known {
                 Some(file) => file.sha256.clone(),
@@ -241,21 +277,14 @@ impl InputStamp {
     /// # Errors
     /// When one was: what was read may be half old and half new.
     pub fn check_unchanged(&self, source: &FileSource) -> Result<(), EngineError> {
-        if source.fingerprint()?.files.iter().eq(self.files.iter().map(|file| &file.print)) {
-            return Ok(());
-        }
-        Err(EngineError::BadData {
-            path: source.path.clone(),
-            place: String::new(),
-            message: "the data was changed while it was being read; build again".into(),
-        })
+        source.changed_since(&Fingerprint { files: self.files.iter().map(|file| file.print.clone()).collect() })
     }
 }
 
 impl OutputStamp {
     /// The stamp of an output that was just written.
     pub fn new(digested: Digested, rows: u64) -> OutputStamp {
-        OutputStamp { bytes: digested.bytes, sha256: digested.sha256, rows }
+        OutputStamp { bytes: digested.bytes, sha256: digested.sha256, rows, parts: None }
     }
 }
 

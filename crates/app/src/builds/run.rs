@@ -1,6 +1,6 @@
 //! One build: its plan, and the running of its recipes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use stet_domain::apply::ApplyReport;
 use stet_domain::project::{Location, Project, Recipe, RecipeKind};
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId, LogDate, RecipeName, flow};
-use stet_engine::build::{ApplyTask, ReplayReport, ReplayTask, apply, replay};
+use stet_engine::build::{ApplyBuild, ApplyTask, RebuildTask, ReplayReport, ReplayTask, apply, rebuild, replay};
 use stet_engine::control::{Control, Progress as Rows};
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{MANIFEST_VERSION, Manifest, OutputStamp};
@@ -29,6 +29,12 @@ use crate::{App, ProjectEvent};
 
 /// How often those who watch a build are told how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// With more new events than this an edited dataset is built in full.
+const EVENTS_GONE_ON_MAX: i64 = 5_000;
+
+/// With this many events of one row an edited dataset is built in full.
+const ROW_EVENTS_MAX: usize = 1_000;
 
 /// How many of the last builds are looked at for what failed.
 const FAILURES_LOOKED_AT: usize = 30;
@@ -258,7 +264,7 @@ impl App {
             });
             self.announce(&project.key, ProjectEvent::Flow);
             self.log(&job, format!("{dataset}: started ({})", recipe.kind.as_str())).await;
-            let report = self.make_watched(project, recipe, open).await?;
+            let report = self.make_watched(project, recipe, plan.mode, open).await?;
             let words = in_words(&report);
             let job = self.change(open, |job| {
                 job.progress.step = place + 1;
@@ -287,6 +293,7 @@ impl App {
         &self,
         project: &Arc<Project>,
         recipe: &Recipe,
+        mode: BuildMode,
         open: &Arc<OpenJob>,
     ) -> Result<BuildReport, AppError> {
         let (sender, mut receiver) = mpsc::channel::<Rows>(16);
@@ -301,7 +308,7 @@ impl App {
                     let _ = sender.try_send(rows);
                 }
             };
-            app.make(&project, &recipe, &Control::new(cancel, progress))
+            app.make(&project, &recipe, mode, &Control::new(cancel, progress))
         });
         while let Some(rows) = receiver.recv().await {
             self.change(open, |job| {
@@ -313,7 +320,13 @@ impl App {
     }
 
     /// Runs one recipe. Blocks.
-    fn make(&self, project: &Project, recipe: &Recipe, control: &Control) -> Result<BuildReport, AppError> {
+    fn make(
+        &self,
+        project: &Project,
+        recipe: &Recipe,
+        mode: BuildMode,
+        control: &Control,
+    ) -> Result<BuildReport, AppError> {
         let dataset = find(project, recipe.output.as_str())?;
         let Location::Files { format, .. } = dataset.location else {
             return Err(AppError::Invalid(format!("`{}` is an editlog: no recipe writes one", dataset.name)));
@@ -323,7 +336,10 @@ impl App {
             std::fs::create_dir_all(folder).map_err(EngineError::io("make the folder", folder))?;
         }
         let inputs = self.input_sources(project, recipe)?;
-        let earlier = Manifest::read(&output.path)?.map(|manifest| manifest.inputs).unwrap_or_default();
+        let present = Manifest::read(&output.path)?;
+        let earlier = present.as_ref().map(|manifest| manifest.inputs.clone()).unwrap_or_default();
+        let recipe_stamp = self.recipe_stamp(project, recipe);
+        let mut parts = None;
         let explain = |error| self.explain_missing(project, error);
 
         let started = Instant::now();
@@ -346,9 +362,9 @@ impl App {
                 let original = self.file_source(project, find(project, webapp.original.as_str())?)?;
                 let original = original.settled().map_err(explain)?;
                 let resolved = Resolved::new(webapp, &original.columns()?)?;
-                let log = self.fold(project, &webapp.original, control)?;
                 let editable = resolved.apply_columns();
                 if matches!(kind, RecipeKind::Replay { .. }) {
+                    let log = self.fold(project, &webapp.original, control)?;
                     let task = ReplayTask {
                         replay: &log,
                         keys: &resolved.keys,
@@ -359,17 +375,31 @@ impl App {
                     let build = replay(&task, control)?;
                     (Outcome::Replay(build.report, build.output), Vec::new(), log.position())
                 } else {
+                    let nothing = Replay::new();
                     let task = ApplyTask {
                         original: &original,
                         key: &webapp.primary_keys,
-                        replay: &log,
+                        replay: &nothing,
                         editable: &editable,
                         earlier: earlier.iter().find(|stamp| stamp.dataset == original.dataset),
                         output: &output.path,
                         format,
                     };
-                    let build = apply(&task, control)?;
-                    (Outcome::Apply(build.report, build.output), vec![build.original], log.position())
+                    let gone_on = match present.filter(|present| present.recipe == recipe_stamp) {
+                        Some(present) if mode == BuildMode::Required => {
+                            self.go_on(project, &webapp.original, &present, &task, control)?
+                        }
+                        _ => None,
+                    };
+                    let build = match gone_on {
+                        Some(build) => build,
+                        None => {
+                            let log = self.fold(project, &webapp.original, control)?;
+                            apply(&ApplyTask { replay: &log, ..task }, control)?
+                        }
+                    };
+                    parts = build.parts;
+                    (Outcome::Apply(build.report, build.output), vec![build.original], build.log_position)
                 }
             }
             (_, None) => return Err(AppError::not_found(format!("webapp of recipe `{}`", recipe.name))),
@@ -396,13 +426,13 @@ impl App {
             },
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
-        let stamp = OutputStamp::new(written.file.clone(), written.rows);
+        let stamp = OutputStamp { parts, ..OutputStamp::new(written.file.clone(), written.rows) };
         let report = outcome.report(files);
         let manifest = Manifest {
             format_version: MANIFEST_VERSION,
             stet_version: env!("CARGO_PKG_VERSION").to_owned(),
             dataset: recipe.output.to_string(),
-            recipe: self.recipe_stamp(project, recipe),
+            recipe: recipe_stamp,
             inputs: stamps,
             log_position: position,
             output: stamp,
@@ -410,6 +440,49 @@ impl App {
         };
         manifest.write(&output.path)?;
         Ok(report)
+    }
+
+    /// Brings an edited dataset up to date by what new events touch, without reading the rest of the log; none when that
+    /// cannot be.
+    fn go_on(
+        &self,
+        project: &Project,
+        original: &DatasetName,
+        present: &Manifest,
+        task: &ApplyTask<'_>,
+        control: &Control,
+    ) -> Result<Option<ApplyBuild>, AppError> {
+        let (Some(from), Some(to)) = (present.log_position, self.log_position(project, original)?) else {
+            return Ok(None);
+        };
+        let Ok(BuildReport::Apply { account, .. }) = serde_json::from_value(present.report.clone()) else {
+            return Ok(None);
+        };
+        if to <= from || to.0 - from.0 > EVENTS_GONE_ON_MAX {
+            return Ok(None);
+        }
+        let reader = self.editlog_reader_of(project, original)?;
+        let mut keys = BTreeSet::new();
+        reader.scan(Some(from), Some(to), &mut |event| {
+            keys.insert(event.key);
+            ControlFlow::Continue(())
+        })?;
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for key in keys {
+            control.check()?;
+            let events = reader.history(key.as_str(), None, Some(EventId(to.0 + 1)), ROW_EVENTS_MAX)?;
+            if events.len() >= ROW_EVENTS_MAX {
+                return Ok(None);
+            }
+            before.extend(events.iter().filter(|event| event.id <= from).cloned());
+            after.extend(events);
+        }
+        before.sort_unstable_by_key(|event| event.id);
+        after.sort_unstable_by_key(|event| event.id);
+        let (before, after) = (Replay::of(&before), Replay::of(&after));
+        let task = ApplyTask { replay: &after, ..*task };
+        let again = RebuildTask { task: &task, before: &before, output: &present.output, report: &account };
+        Ok(rebuild(&again, control)?)
     }
 
     /// The state of an editlog now, read from its beginning.

@@ -12,7 +12,7 @@ use stet_domain::apply::{EditableColumn, REPORT_ITEMS_MAX, ReportItem, ReportLis
 use stet_domain::project::{Column, Webapp};
 use stet_domain::{ColumnType, apply as rules};
 
-pub use apply::{ApplyBuild, ApplyTask, apply, edited_columns};
+pub use apply::{ApplyBuild, ApplyTask, RebuildTask, apply, apply_row_by_row, edited_columns, rebuild};
 pub use export::{ExportedEvent, export, export_file, write_events};
 pub use keys::{KEYS_LISTED_MAX, check_keys};
 pub use replay::{ReplayBuild, ReplayReport, ReplayTask, pivoted_columns, replay};

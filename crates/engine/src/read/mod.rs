@@ -7,7 +7,7 @@ mod csv;
 mod fingerprint;
 mod infer;
 mod jsonl;
-mod parquet;
+pub(crate) mod parquet;
 mod typed;
 
 use std::collections::BTreeSet;
@@ -187,6 +187,17 @@ impl FileSource {
     pub fn fingerprint(&self) -> Result<Fingerprint, EngineError> {
         let files = self.files()?.into_iter().map(FilePrint::of).collect::<Result<_, _>>()?;
         Ok(Fingerprint { files })
+    }
+
+    /// Checks that the files are those that they were.
+    ///
+    /// # Errors
+    /// When one was changed, added or taken away: what was read since may be half old and half new.
+    pub(crate) fn changed_since(&self, prints: &Fingerprint) -> Result<(), EngineError> {
+        if self.fingerprint().is_ok_and(|now| now == *prints) {
+            return Ok(());
+        }
+        Err(self.bad_data(&self.path, String::new(), "the data was changed while it was being read; build again"))
     }
 
     fn schema_error(&self, message: String) -> EngineError {

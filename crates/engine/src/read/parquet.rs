@@ -2,17 +2,21 @@
 
 use std::any::Any;
 use std::fs::File;
+use std::io::{BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::Type as PhysicalType;
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::{Batches, FileSource, check_names, place_columns};
 use crate::cell::{column_type_of, columns_of};
@@ -117,21 +121,7 @@ impl ParquetStream {
     fn open_file(&self, path: PathBuf) -> Result<OpenFile, EngineError> {
         let (file, metadata) = open(&self.source, &path)?;
         let (schema, places) = arrange(&self.source, &path, metadata.schema())?;
-        for (expected, found) in self.whole.fields().iter().zip(schema.fields()) {
-            if expected.name() != found.name() || expected.data_type() != found.data_type() {
-                return Err(self.source.schema_error(format!(
-                    "column `{}` is {} in the first file, but {} has `{}` with {}: all files need the same columns",
-                    expected.name(),
-                    expected.data_type(),
-                    path.display(),
-                    found.name(),
-                    found.data_type(),
-                )));
-            }
-        }
-        if schema.fields().len() != self.whole.fields().len() {
-            return Err(self.source.schema_error(format!("{} has other columns than the first file", path.display())));
-        }
+        check_alike(&self.source, &path, &self.whole, &schema)?;
         let mut roots: Vec<usize> = self.projection.iter().map(|column| places[*column]).collect();
         let wanted = roots.clone();
         roots.sort_unstable();
@@ -160,16 +150,140 @@ impl Iterator for ParquetStream {
     }
 }
 
+/// A Parquet file that several threads read at once, with all that is known of it.
+pub(crate) struct ParquetFile {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its bytes.
+    pub(crate) file: SharedFile,
+    /// Its metadata, with the page index if it has one.
+    pub(crate) metadata: ArrowReaderMetadata,
+    /// Where each column of the dataset is among the file's columns.
+    pub(crate) places: Vec<usize>,
+}
+
+/// Opens all files of a dataset, which have to have the same columns, and gives the schema of the dataset.
+pub(crate) fn open_all(source: &FileSource, files: Vec<PathBuf>) -> Result<(SchemaRef, Vec<ParquetFile>), EngineError> {
+    let mut whole: Option<SchemaRef> = None;
+    let mut opened = Vec::with_capacity(files.len());
+    for path in files {
+        let file = SharedFile::open(&path)?;
+        let options = ArrowReaderOptions::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .with_encoding_stats_as_mask(false);
+        let metadata = guarded(|| load(&file, options))
+            .map_err(|what| damaged(source, &path, String::new(), &what))?
+            .map_err(|error| damaged(source, &path, String::new(), &error))?;
+        let (schema, places) = arrange(source, &path, metadata.schema())?;
+        check_alike(source, &path, whole.get_or_insert_with(|| schema.clone()), &schema)?;
+        opened.push(ParquetFile { path, file, metadata, places });
+    }
+    let whole = whole.ok_or_else(|| source.schema_error("there are no files".to_owned()))?;
+    Ok((whole, opened))
+}
+
+/// A file that is read at any place by several threads at once: none of them moves the place of another.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedFile {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+/// Reads a [`SharedFile`] onward from a place.
+pub(crate) struct ReadFrom {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl SharedFile {
+    fn open(path: &Path) -> Result<SharedFile, EngineError> {
+        let file = File::open(path).map_err(EngineError::io("open", path))?;
+        let bytes = file.metadata().map_err(EngineError::io("read", path))?.len();
+        Ok(SharedFile { file: Arc::new(file), bytes })
+    }
+
+    /// A reader onward from a place, without a buffer.
+    pub(crate) fn read_from(&self, at: u64) -> ReadFrom {
+        ReadFrom { file: self.file.clone(), at }
+    }
+}
+
+impl Read for ReadFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = read_at(&self.file, buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, at)
+}
+
+impl Length for SharedFile {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for SharedFile {
+    type T = BufReader<ReadFrom>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(BufReader::new(self.read_from(start)))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        // A damaged file may ask for more than there is: no room is made for it.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
+            let message = format!("{length} bytes at {start} are beyond the end of the file");
+            return Err(parquet::errors::ParquetError::EOF(message));
+        }
+        let mut bytes = vec![0; length];
+        self.read_from(start).read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Checks that a file has the columns of the whole dataset.
+fn check_alike(source: &FileSource, path: &Path, whole: &SchemaRef, schema: &SchemaRef) -> Result<(), EngineError> {
+    for (expected, found) in whole.fields().iter().zip(schema.fields()) {
+        if expected.name() != found.name() || expected.data_type() != found.data_type() {
+            return Err(source.schema_error(format!(
+                "column `{}` is {} in the first file, but {} has `{}` with {}: all files need the same columns",
+                expected.name(),
+                expected.data_type(),
+                path.display(),
+                found.name(),
+                found.data_type(),
+            )));
+        }
+    }
+    if schema.fields().len() != whole.fields().len() {
+        return Err(source.schema_error(format!("{} has other columns than the first file", path.display())));
+    }
+    Ok(())
+}
+
 fn open(source: &FileSource, path: &Path) -> Result<(File, ArrowReaderMetadata), EngineError> {
     let file = File::open(path).map_err(EngineError::io("open", path))?;
-    let metadata = guarded(|| load(&file))
+    let metadata = guarded(|| load(&file, ArrowReaderOptions::new()))
         .map_err(|what| damaged(source, path, String::new(), &what))?
         .map_err(|error| damaged(source, path, String::new(), &error))?;
     Ok((file, metadata))
 }
 
-fn load(file: &File) -> Result<ArrowReaderMetadata, parquet::errors::ParquetError> {
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+fn load<R: ChunkReader>(
+    file: &R,
+    options: ArrowReaderOptions,
+) -> Result<ArrowReaderMetadata, parquet::errors::ParquetError> {
+    let metadata = ArrowReaderMetadata::load(file, options.clone())?;
     // Times of 96 bits are read as nanoseconds unless told otherwise, which ends in the year 2262.
     let mut coarse = false;
     let fields: Vec<Arc<Field>> = metadata
@@ -188,7 +302,7 @@ fn load(file: &File) -> Result<ArrowReaderMetadata, parquet::errors::ParquetErro
     if !coarse {
         return Ok(metadata);
     }
-    ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields))))
+    ArrowReaderMetadata::load(file, options.with_schema(Arc::new(Schema::new(fields))))
 }
 
 fn is_int96(metadata: &ArrowReaderMetadata, root: usize) -> bool {
@@ -230,7 +344,7 @@ fn arrange(source: &FileSource, path: &Path, found: &SchemaRef) -> Result<(Schem
 }
 
 /// Runs a piece of the reader. It panics on some damaged files, which must be an error that names the file.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, arrow_schema::ArrowError> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, arrow_schema::ArrowError> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let what = panic_text(panic.as_ref()).unwrap_or("the reader stopped");
         arrow_schema::ArrowError::ParquetError(what.to_owned())
@@ -241,6 +355,6 @@ fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
-fn damaged(source: &FileSource, path: &Path, place: String, error: &dyn std::fmt::Display) -> EngineError {
+pub(crate) fn damaged(source: &FileSource, path: &Path, place: String, error: &dyn std::fmt::Display) -> EngineError {
     source.bad_data(path, place, format!("this is not a Parquet file that can be read, or it is damaged ({error})"))
 }

@@ -33,6 +33,7 @@ use crate::read::Batches;
 
 pub use file::{AtomicFile, Digested, HashingWriter, digest_text};
 pub use parquet::writer_properties;
+pub(crate) use parquet::{ROW_GROUP_ROWS, parquet_error, plain};
 
 /// The form in which rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

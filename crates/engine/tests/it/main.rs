@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod build_apply;
+mod build_chunks;
 mod build_replay;
 mod build_support;
 mod live_links;

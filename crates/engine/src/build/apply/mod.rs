@@ -1,5 +1,6 @@
 //! The apply recipe: an original with its edits.
 
+mod chunks;
 mod rows;
 mod tail;
 
@@ -17,8 +18,8 @@ use super::keys::{BatchKeys, KeyCheck, KeyColumns, KeyIndex};
 use crate::cell::{arrow_type_of, column_type_of, columns_of};
 use crate::control::Control;
 use crate::error::EngineError;
-use crate::manifest::InputStamp;
-use crate::read::FileSource;
+use crate::manifest::{InputStamp, OutputParts, OutputStamp};
+use crate::read::{FilePrint, FileSource};
 use crate::write::{AtomicFile, DatasetWriter, WriteOptions, Written, at};
 
 use rows::Editor;
@@ -26,7 +27,7 @@ use rows::Editor;
 const BATCH_ROWS: usize = 16 * 1024;
 
 /// What to build the edited dataset of.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct ApplyTask<'a> {
     /// The original.
     pub original: &'a FileSource,
@@ -55,6 +56,8 @@ pub struct ApplyBuild {
     pub log_position: Option<EventId>,
     /// The file.
     pub output: Written,
+    /// How the output lies in row groups, for [`rebuild`]; none when it was not made of the original's row groups.
+    pub parts: Option<OutputParts>,
     /// How long it took.
     pub duration_ms: u64,
 }
@@ -73,52 +76,175 @@ pub fn edited_columns(original: &[Column], editable: &[EditableColumn]) -> Vec<C
 /// When the original cannot be read, has rows without a key of their own or is changed in the meantime; when the file
 /// cannot be written; when the work is cancelled. An earlier output is untouched then.
 pub fn apply(task: &ApplyTask<'_>, control: &Control) -> Result<ApplyBuild, EngineError> {
+    apply_by(task, control, Way::Fastest)
+}
+
+/// As [`apply`], but always row by row, without copying column chunks: for comparing the two.
+///
+/// # Errors
+/// See [`apply`].
+#[doc(hidden)]
+pub fn apply_row_by_row(task: &ApplyTask<'_>, control: &Control) -> Result<ApplyBuild, EngineError> {
+    apply_by(task, control, Way::RowByRow)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Fastest,
+    RowByRow,
+}
+
+fn apply_by(task: &ApplyTask<'_>, control: &Control, way: Way) -> Result<ApplyBuild, EngineError> {
     let started = Instant::now();
     // The types of a text file are worked out once, not again by every pass.
     let original = &task.original.settled()?;
-    let stamp = InputStamp::take(original, task.earlier)?;
-    let plan = Plan::new(task, original)?;
+    let prints = original.fingerprint()?;
+    let built = std::thread::scope(|scope| {
+        // The files are hashed beside the work on them, and so read from the disk only once.
+        let hashing = scope.spawn(|| InputStamp::of(original, prints.clone(), task.earlier, control));
+        let made = make(task, original, control, way);
+        let stamp = hashing.join().unwrap_or_else(|_| {
+            Err(EngineError::Internal { action: "hashing the original", source: "a thread stopped".into() })
+        });
+        made.and_then(|made| Ok((made, stamp?)))
+    });
+    let (made, stamp) = match built {
+        Err(EngineError::Cancelled) => return Err(EngineError::Cancelled),
+        // What was read may be half old and half new: that is the reason then, whatever it led to.
+        Err(error) => return Err(original.changed_since(&prints).err().unwrap_or(error)),
+        Ok(built) => built,
+    };
+    original.changed_since(&prints)?;
+    finish(task, made, stamp, started)
+}
+
+/// Puts a file in place and gives the account of the build.
+fn finish(task: &ApplyTask<'_>, made: Made, original: InputStamp, started: Instant) -> Result<ApplyBuild, EngineError> {
+    let output = Written { rows: made.report.rows_out, file: made.file.commit()? };
+    let parts = match made.parts {
+        Some(parts) => Some(OutputParts { file: Some(FilePrint::of(task.output.to_owned())?), ..parts }),
+        None => None,
+    };
+    Ok(ApplyBuild {
+        report: made.report,
+        original,
+        log_position: task.replay.position(),
+        output,
+        parts,
+        duration_ms: started.elapsed().as_millis() as u64,
+    })
+}
+
+/// A file that is whole and not yet in place.
+struct Made {
+    file: AtomicFile,
+    report: ApplyReport,
+    parts: Option<OutputParts>,
+}
+
+/// What a build goes on from: the build that made the present output.
+#[derive(Debug, Clone, Copy)]
+pub struct RebuildTask<'a> {
+    /// The build that is wanted. Its `replay` has the rows of the log that new events touched, with their whole history,
+    /// and may lack all others; its `earlier` is the original of the earlier build.
+    pub task: &'a ApplyTask<'a>,
+    /// The same rows at the position of the log that the present output was made of.
+    pub before: &'a Replay,
+    /// What the manifest says of the present output.
+    pub output: &'a OutputStamp,
+    /// The account of the earlier build.
+    pub report: &'a ApplyReport,
+}
+
+/// Brings an edited dataset up to date with new events by writing anew only the column chunks that they touch; the others
+/// are copied from the present output. None, and nothing done, when that cannot be: the original or the output is not
+/// what it was, rows were created or deleted, or most row groups are touched. The caller then builds in full.
+///
+/// The rows are those that [`apply`] gives. The bytes are too, unless a chunk has lost its last edit by now.
+///
+/// # Errors
+/// As [`apply`].
+pub fn rebuild(rebuild: &RebuildTask<'_>, control: &Control) -> Result<Option<ApplyBuild>, EngineError> {
+    let started = Instant::now();
+    let task = rebuild.task;
+    let (Some(parts), Some(stamp)) = (&rebuild.output.parts, task.earlier) else { return Ok(None) };
+    let original = &task.original.settled()?;
+    let prints = original.fingerprint()?;
+    let is_same = prints.files.iter().eq(stamp.files.iter().map(|file| &file.print));
+    if !is_same || parts.file != FilePrint::of(task.output.to_owned()).ok() {
+        return Ok(None);
+    }
+    let Some((plan, opened)) = chunks::open(task, original, parts.rows_created > 0)? else { return Ok(None) };
+    let index = KeyIndex::new(task.replay, &plan.keys.columns);
+    let mut editor = Editor::new(task.replay, &plan, &index);
+    let earlier = chunks::Earlier { before: rebuild.before, parts, report: rebuild.report, output: task.output };
+    let patched = chunks::patch(&opened, original, &mut editor, &earlier, control);
+    let patched = match patched {
+        Err(EngineError::Cancelled) => return Err(EngineError::Cancelled),
+        Err(error) => return Err(original.changed_since(&prints).err().unwrap_or_else(|| at(task.output, error))),
+        Ok(patched) => patched,
+    };
+    let Some((file, report)) = patched else { return Ok(None) };
+    original.changed_since(&prints)?;
+    let made = Made { file, report, parts: Some(parts.clone()) };
+    finish(task, made, stamp.clone(), started).map(Some)
+}
+
+fn make(task: &ApplyTask<'_>, original: &FileSource, control: &Control, way: Way) -> Result<Made, EngineError> {
+    let has_created = task.replay.rows().any(|(_, row)| row.is_created());
+    let opened = match way {
+        Way::Fastest => chunks::open(task, original, has_created)?,
+        Way::RowByRow => None,
+    };
+    let (plan, opened) = match opened {
+        Some((plan, opened)) => (plan, Some(opened)),
+        None => (Plan::new(task, original, &original.arrow_schema()?, has_created)?, None),
+    };
     let index = KeyIndex::new(task.replay, &plan.keys.columns);
     let mut editor = Editor::new(task.replay, &plan, &index);
     let mut check = KeyCheck::new();
-    let rows_total = original.rows_known()?;
-
     let file = AtomicFile::create(task.output)?;
-    let mut rows_out = 0;
-    let file = (|| {
-        let mut writer = DatasetWriter::new(file, &plan.schema, WriteOptions::from(task.format))?;
-        for batch in original.batches(None, BATCH_ROWS)?.batches {
-            let batch = batch?;
-            let keys = BatchKeys::new(&batch, &plan.keys.places)?;
-            check.take(&keys);
-            let edited = editor.edit(&batch, &keys)?;
-            rows_out += edited.num_rows() as u64;
-            writer.write(&edited)?;
-            control.report(check.rows(), rows_total)?;
-        }
-        for batch in editor.created()? {
-            rows_out += batch.num_rows() as u64;
-            writer.write(&batch)?;
-            control.check()?;
-        }
-        writer.finish()
-    })()
-    .map_err(|error| at(task.output, error))?;
-
+    let made = match &opened {
+        Some(opened) => chunks::copy(opened, original, &mut editor, &mut check, file, control),
+        None => write_rows(task, original, &mut editor, &mut check, file, control),
+    };
+    let (file, rows_out, parts) = made.map_err(|error| at(task.output, error))?;
     let rows_in = check.rows();
     check.finish(original, &plan.keys, control)?;
-    stamp.check_unchanged(original)?;
     let mut report = editor.finish();
     report.rows_in = rows_in;
     report.rows_out = rows_out;
-    let output = Written { rows: rows_out, file: file.commit()? };
-    Ok(ApplyBuild {
-        report,
-        original: stamp,
-        log_position: task.replay.position(),
-        output,
-        duration_ms: started.elapsed().as_millis() as u64,
-    })
+    Ok(Made { file, report, parts })
+}
+
+/// Reads, edits and writes all rows.
+fn write_rows(
+    task: &ApplyTask<'_>,
+    original: &FileSource,
+    editor: &mut Editor<'_>,
+    check: &mut KeyCheck,
+    file: AtomicFile,
+    control: &Control,
+) -> Result<(AtomicFile, u64, Option<OutputParts>), EngineError> {
+    let plan = editor.plan;
+    let rows_total = original.rows_known()?;
+    let mut rows_out = 0;
+    let mut writer = DatasetWriter::new(file, &plan.schema, WriteOptions::from(task.format))?;
+    for batch in original.batches(None, BATCH_ROWS)?.batches {
+        let batch = batch?;
+        let keys = BatchKeys::new(&batch, &plan.keys.places)?;
+        check.take(&keys);
+        let edited = editor.edit(&batch, &keys)?;
+        rows_out += edited.num_rows() as u64;
+        writer.write(&edited)?;
+        control.report(check.rows(), rows_total)?;
+    }
+    for batch in editor.created()? {
+        rows_out += batch.num_rows() as u64;
+        writer.write(&batch)?;
+        control.check()?;
+    }
+    Ok((writer.finish()?, rows_out, None))
 }
 
 /// What goes where.
@@ -136,9 +262,13 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(task: &ApplyTask<'_>, original: &FileSource) -> Result<Plan, EngineError> {
-        let original_schema = original.arrow_schema()?;
-        let columns = columns_of(&original_schema);
+    fn new(
+        task: &ApplyTask<'_>,
+        original: &FileSource,
+        original_schema: &SchemaRef,
+        has_created: bool,
+    ) -> Result<Plan, EngineError> {
+        let columns = columns_of(original_schema);
         let keys = KeyColumns::find(&original.dataset, &columns, task.key)?;
         let mut fields: Vec<Arc<Field>> = original_schema.fields().iter().cloned().collect();
         let mut editable = task.editable.to_vec();
@@ -159,7 +289,7 @@ impl Plan {
                 }
             }
         }
-        if task.replay.rows().any(|(_, row)| row.is_created()) {
+        if has_created {
             // A created row has values in its key and its editable columns only.
             for (place, field) in fields.iter_mut().enumerate() {
                 if !keys.places.contains(&place) {

@@ -9,7 +9,7 @@ use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave;
 use stet_domain::apply::{Apply, ApplyReport, ReportItem, ReportList, RowOutcome, Standing, standing};
-use stet_domain::replay::{Replay, RowState};
+use stet_domain::replay::{CellState, ColumnIndex, Override, Replay, RowState};
 use stet_domain::{Key, Value};
 
 use super::Plan;
@@ -23,7 +23,7 @@ pub(super) struct Editor<'a> {
     pub(super) plan: &'a Plan,
     pub(super) index: &'a KeyIndex<'a>,
     pub(super) rules: Apply<'a>,
-    /// For each row of the index whether the original has it.
+    /// For each row of the index whether the original has it; empty for an editor whose account another one absorbs.
     pub(super) matched: Vec<bool>,
     /// Values that fit the column's type, but not its exact form in the file (a number too large for 32 bits): the rules
     /// count them as applied, so they are taken out of the account in the end.
@@ -33,7 +33,7 @@ pub(super) struct Editor<'a> {
 }
 
 /// The overrides of one column in one batch.
-struct Overlay {
+pub(super) struct Overlay {
     rows: Vec<usize>,
     values: Appender,
 }
@@ -50,13 +50,21 @@ impl<'a> Editor<'a> {
         }
     }
 
+    /// An editor of a part of the rows, whose account another one absorbs.
+    pub(super) fn part(&self) -> Editor<'a> {
+        Editor {
+            plan: self.plan,
+            index: self.index,
+            rules: Apply::new(self.rules.replay(), &self.plan.editable),
+            matched: Vec::new(),
+            narrow_misfits: Vec::new(),
+            lost_rows: ReportList::default(),
+        }
+    }
+
     /// The rows of the log that a batch has: row of the batch, and row of the index.
-    pub(super) fn hits(&self, keys: &BatchKeys<'_>) -> Vec<(usize, usize)> {
-        let mut nulls = keys.nulls.iter().copied().peekable();
-        (0..keys.hashes.len())
-            .filter(|row| nulls.next_if_eq(row).is_none())
-            .filter_map(|row| Some((row, self.index.find(keys, row)?)))
-            .collect()
+    fn hits(&self, keys: &BatchKeys<'_>) -> Vec<(usize, usize)> {
+        self.index.hits(keys).collect()
     }
 
     /// The edited rows of a batch of the original, with the columns of the output.
@@ -97,6 +105,23 @@ impl<'a> Editor<'a> {
         filter_record_batch(&edited, &BooleanArray::from(kept)).map_err(arrow_error)
     }
 
+    /// Takes one override of an original row: the value for the column's array; none when it cannot be applied.
+    pub(super) fn cell(
+        &mut self,
+        key: &Key,
+        column: ColumnIndex,
+        cell: &CellState,
+        overriding: &Override,
+        original: impl Fn() -> Option<String>,
+    ) -> Option<Option<Value>> {
+        let (place, value) = self.rules.cell(key.as_str(), column, cell, overriding, |_| original())?;
+        if self.fits(place, &value) {
+            return Some(value);
+        }
+        self.narrow_misfit(key, place, cell, overriding, original().as_deref());
+        None
+    }
+
     /// Leaves out the values that the exact types of the columns cannot hold.
     pub(super) fn keep_fitting(
         &mut self,
@@ -105,34 +130,53 @@ impl<'a> Editor<'a> {
         cells: Vec<(usize, Option<Value>)>,
         original: impl Fn(usize) -> Option<String>,
     ) -> Vec<(usize, Option<Value>)> {
-        let plan = self.plan;
-        let fits = |place: usize, value: &Option<Value>| match value {
-            None => true,
-            Some(value) => stored(plan.data_type(place), value.clone()).is_some(),
-        };
-        if cells.iter().all(|(place, value)| fits(*place, value)) {
+        if cells.iter().all(|(place, value)| self.fits(*place, value)) {
             return cells;
         }
         let mut kept = Vec::with_capacity(cells.len());
         for (place, value) in cells {
-            if fits(place, &value) {
+            if self.fits(place, &value) {
                 kept.push((place, value));
                 continue;
             }
-            let editable = &plan.editable[place];
-            let column = self.rules.replay().column(&editable.name);
+            let column = self.rules.replay().column(&self.plan.editable[place].name);
             let Some(cell) = column.and_then(|column| state.cell(column)) else { continue };
             let Some(overriding) = &cell.overriding else { continue };
-            let item = ReportItem {
-                event: cell.event,
-                key: key.as_str().to_owned(),
-                column: Some(editable.name.clone()),
-                value: overriding.value.as_deref().map(str::to_owned),
-                reason: format!("{} ({} in the file)", misfit_reason(editable.column_type), plan.data_type(place)),
-            };
-            self.narrow_misfits.push((standing(overriding, original(place).as_deref()), item));
+            self.narrow_misfit(key, place, cell, overriding, original(place).as_deref());
         }
         kept
+    }
+
+    fn fits(&self, place: usize, value: &Option<Value>) -> bool {
+        match value {
+            None => true,
+            Some(value) => stored(self.plan.data_type(place), value.clone()).is_some(),
+        }
+    }
+
+    fn narrow_misfit(
+        &mut self,
+        key: &Key,
+        place: usize,
+        cell: &CellState,
+        overriding: &Override,
+        original: Option<&str>,
+    ) {
+        let editable = &self.plan.editable[place];
+        let item = ReportItem {
+            event: cell.event,
+            key: key.as_str().to_owned(),
+            column: Some(editable.name.clone()),
+            value: overriding.value.as_deref().map(str::to_owned),
+            reason: format!("{} ({} in the file)", misfit_reason(editable.column_type), self.plan.data_type(place)),
+        };
+        self.narrow_misfits.push((standing(overriding, original), item));
+    }
+
+    /// Takes over what an editor of other rows of the same original has in its account.
+    pub(super) fn absorb(&mut self, other: Editor<'_>) {
+        self.rules.absorb(other.rules);
+        self.narrow_misfits.extend(other.narrow_misfits);
     }
 
     /// The account, once every row was taken.
@@ -142,6 +186,11 @@ impl<'a> Editor<'a> {
                 self.rules.missing_row(key.as_str(), state);
             }
         }
+        self.account()
+    }
+
+    /// The account of the rows that were taken.
+    pub(super) fn account(self) -> ApplyReport {
         let mut report = self.rules.finish();
         let lost_beyond_list = self.lost_rows.count - self.lost_rows.items.len() as u64;
         for (standing, item) in self.narrow_misfits {
@@ -156,6 +205,19 @@ impl<'a> Editor<'a> {
             ReportList::sort(items);
         }
         report
+    }
+
+    /// Takes an original row as a whole: whether it is dropped, and its overrides of columns that are not editable.
+    pub(super) fn whole_row(&mut self, key: &Key, state: &RowState) -> bool {
+        if self.rules.row(state) {
+            return true;
+        }
+        for (column, cell, overriding) in state.overrides() {
+            if self.rules.place(column).is_none() {
+                self.cell(key, column, cell, overriding, || None);
+            }
+        }
+        false
     }
 
     /// The columns of the output: the original's with the overrides laid over them, and the added ones.
@@ -182,20 +244,29 @@ impl Plan {
 }
 
 fn overlay<'o>(overlays: &'o mut [Option<Overlay>], plan: &Plan, place: usize) -> &'o mut Overlay {
-    overlays[place]
-        .get_or_insert_with(|| Overlay { rows: Vec::new(), values: Appender::new(plan.data_type(place), 16) })
+    overlays[place].get_or_insert_with(|| Overlay::new(plan.data_type(place)))
 }
 
 impl Overlay {
+    /// No overrides yet for a column of this type.
+    pub(super) fn new(data_type: &DataType) -> Overlay {
+        Overlay { rows: Vec::new(), values: Appender::new(data_type, 16) }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Takes the next override; rows come in order.
-    fn push(&mut self, row: usize, value: Option<Value>) {
+    pub(super) fn push(&mut self, row: usize, value: Option<Value>) {
         if self.values.append(value) {
             self.rows.push(row);
         }
     }
 
     /// The column with the overrides in it.
-    fn over(&mut self, column: &ArrayRef) -> Result<ArrayRef, EngineError> {
+    pub(super) fn over(&mut self, column: &ArrayRef) -> Result<ArrayRef, EngineError> {
         let values = self.values.finish()?;
         if matches!(column.data_type(), DataType::Dictionary(..)) {
             // Two dictionaries have to be merged, which copying of runs does not do.

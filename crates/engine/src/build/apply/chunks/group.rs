@@ -1,0 +1,335 @@
+//! The work on one row group: which of its rows the log knows, and new chunks for the columns that change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow_array::{Array, ArrayRef, BooleanArray, new_null_array};
+use arrow_schema::DataType;
+use arrow_select::filter::filter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, compute_leaves};
+use parquet::file::properties::ReaderProperties;
+use parquet::file::reader::RowGroupReader;
+use parquet::file::serialized_reader::SerializedRowGroupReader;
+use parquet::file::statistics::Statistics;
+
+use super::layout::{Group, Layout, OutputColumn, Treatment};
+use super::levels::{Buffered, Change, rewrite};
+use super::pipeline::in_order;
+use crate::build::apply::Plan;
+use crate::build::apply::rows::{Editor, Overlay, arrow_error};
+use crate::build::keys::{BatchKeys, KeyIndex, KeyRun};
+use crate::cell::CellReader;
+use crate::control::Control;
+use crate::error::EngineError;
+use crate::read::FileSource;
+use crate::read::parquet::{damaged, guarded};
+use crate::write::parquet_error;
+
+const KEY_BATCH_ROWS: usize = 32 * 1024;
+const BATCH_ROWS: usize = 16 * 1024;
+
+/// What is needed for the work on every row group.
+pub(super) struct Work<'a> {
+    pub(super) source: &'a FileSource,
+    pub(super) layout: &'a Layout,
+    pub(super) plan: &'a Plan,
+    pub(super) index: &'a KeyIndex<'a>,
+    pub(super) control: &'a Control,
+    /// How many threads may work on the columns of one row group.
+    pub(super) column_threads: usize,
+    pub(super) rows_total: u64,
+    pub(super) rows_done: &'a AtomicU64,
+}
+
+/// One leaf of one row group of the output.
+pub(super) enum Chunk {
+    /// The bytes of a leaf of the original's row group.
+    Copy(usize),
+    /// Encoded from Arrow arrays.
+    Encoded(Box<ArrowColumnChunk>),
+    /// Rewritten at the level of Parquet's own values.
+    Buffered(Box<Buffered>),
+}
+
+/// A row group that is ready to be written.
+pub(super) struct Prepared<'a> {
+    /// Its number in [`Layout::groups`].
+    pub(super) group: usize,
+    pub(super) keys: KeyRun,
+    /// Rows of the log that it has: places in the key index.
+    pub(super) matched: Vec<u32>,
+    pub(super) account: Editor<'a>,
+    pub(super) rows_out: usize,
+    /// The leaves in the order of the output's schema; none when no row is left.
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// A row of the row group that the log knows.
+#[derive(Clone, Copy)]
+pub(super) struct Hit {
+    /// Its number in the row group.
+    pub(super) row: u32,
+    /// Its place in the key index.
+    pub(super) known: u32,
+}
+
+impl<'a> Work<'a> {
+    /// Prepares one row group.
+    pub(super) fn prepare(&self, place: usize, editor: &Editor<'a>) -> Result<Prepared<'a>, EngineError> {
+        let group = &self.layout.groups[place];
+        let (keys, hits) = self.find(group)?;
+        let matched = hits.iter().map(|hit| hit.known).collect();
+        let mut account = editor.part();
+        let (kept, dropped, touched) = self.sort_out(&hits, &mut account);
+        let mut prepared =
+            Prepared { group: place, keys, matched, account, rows_out: group.rows - dropped.len(), chunks: Vec::new() };
+        if prepared.rows_out == 0 {
+            // The overrides of dropped rows go with them, so there is nothing left to take account of.
+            return Ok(prepared);
+        }
+        let columns = &self.layout.columns;
+        in_order(
+            columns.len(),
+            self.column_threads,
+            |column| self.column(group, &columns[column], &touched, &kept, &dropped, editor),
+            |(chunks, account)| {
+                prepared.chunks.extend(chunks);
+                if let Some(account) = account {
+                    prepared.account.absorb(account);
+                }
+                Ok(())
+            },
+        )?;
+        Ok(prepared)
+    }
+
+    /// Reads the keys of a row group.
+    pub(super) fn find(&self, group: &Group) -> Result<(KeyRun, Vec<Hit>), EngineError> {
+        let (mut run, mut hits, mut row) = (KeyRun::default(), Vec::new(), 0);
+        let reader = self.reader(group, &self.plan.keys.places, KEY_BATCH_ROWS)?;
+        let places = in_file_order(self.layout, group, &self.plan.keys.places);
+        self.for_each_batch(group, reader, |batch| {
+            let keys = BatchKeys::new(&batch, &places)?;
+            run.take(&keys);
+            let known = self.index.hits(&keys);
+            hits.extend(known.map(|(hit, known)| Hit { row: (row + hit) as u32, known: known as u32 }));
+            row += batch.num_rows();
+            let done = self.rows_done.fetch_add(batch.num_rows() as u64, Ordering::Relaxed) + batch.num_rows() as u64;
+            self.control.report(done, Some(self.rows_total))
+        })?;
+        if row != group.rows {
+            let message =
+                format!("row group {} has {row} rows, not the {} that it should have", group.place, group.rows);
+            return Err(damaged(self.source, self.path(group), String::new(), &message));
+        }
+        Ok((run.ended(), hits))
+    }
+
+    /// The statistics of the key columns of a row group, as far as they can be relied on.
+    pub(super) fn key_statistics(&self, group: &Group) -> Vec<Option<(&Statistics, DataType)>> {
+        let file = &self.layout.files[group.file];
+        let metadata = self.layout.group_metadata(group);
+        let of = |column: &usize| {
+            let chunk = metadata.column(file.leaves(*column).start);
+            let statistics = chunk.statistics().filter(|_| file.trusts_statistics())?;
+            Some((statistics, self.plan.schema.field(*column).data_type().clone()))
+        };
+        self.plan.keys.places.iter().map(of).collect()
+    }
+
+    /// Parts the rows that the log knows into kept and dropped ones, and finds the editable columns with overrides.
+    fn sort_out(&self, hits: &[Hit], account: &mut Editor<'a>) -> (Vec<Hit>, Vec<u32>, Vec<bool>) {
+        let (mut kept, mut dropped) = (Vec::with_capacity(hits.len()), Vec::new());
+        let mut touched = vec![false; self.plan.editable.len()];
+        for hit in hits {
+            let (key, state) = self.index.rows[hit.known as usize];
+            if account.whole_row(key, state) {
+                dropped.push(hit.row);
+                continue;
+            }
+            kept.push(*hit);
+            for place in state.overrides().filter_map(|(column, ..)| account.rules.place(column)) {
+                touched[place] = true;
+            }
+        }
+        (kept, dropped, touched)
+    }
+
+    /// The leaves of one column, and the account of its overrides when it has some.
+    fn column(
+        &self,
+        group: &Group,
+        column: &OutputColumn,
+        touched: &[bool],
+        hits: &[Hit],
+        dropped: &[u32],
+        editor: &Editor<'a>,
+    ) -> Result<(Vec<Chunk>, Option<Editor<'a>>), EngineError> {
+        self.control.check()?;
+        let touched_place = column.editable.filter(|place| touched[*place]);
+        let treatment = column.treatments.get(group.file).copied();
+        let (Some(original), Some(treatment)) = (column.original, treatment) else {
+            return self.encode(group, column, touched_place, hits, dropped, editor);
+        };
+        if touched_place.is_some() || treatment == Treatment::Reencode {
+            return self.encode(group, column, touched_place, hits, dropped, editor);
+        }
+        let leaves = self.layout.files[group.file].leaves(original);
+        if dropped.is_empty() && treatment == Treatment::Copy {
+            return Ok((leaves.map(Chunk::Copy).collect(), None));
+        }
+        let file = &self.layout.files[group.file];
+        let metadata = file.metadata.metadata();
+        let change = Change { dropped, widens: treatment == Treatment::Widen };
+        let mut chunks = Vec::with_capacity(leaves.len());
+        for (own, output) in leaves.zip(column.leaves.clone()) {
+            let rewritten = guarded(|| {
+                let reader = SerializedRowGroupReader::new(
+                    Arc::new(file.file.clone()),
+                    metadata.row_group(group.place),
+                    metadata.page_index_for_row_group(group.place),
+                    Arc::new(ReaderProperties::builder().build()),
+                )?;
+                rewrite(
+                    reader.get_column_reader(own)?,
+                    &self.layout.descriptor.column(output),
+                    &self.layout.properties,
+                    change,
+                    || !self.control.is_cancelled(),
+                )
+            });
+            self.control.check()?;
+            let rewritten =
+                rewritten.map_err(|what| self.damaged(group, &what))?.map_err(|error| self.damaged(group, &error))?;
+            chunks.push(Chunk::Buffered(Box::new(rewritten)));
+        }
+        Ok((chunks, None))
+    }
+
+    /// Writes a column anew through Arrow, with its overrides.
+    fn encode(
+        &self,
+        group: &Group,
+        column: &OutputColumn,
+        touched: Option<usize>,
+        hits: &[Hit],
+        dropped: &[u32],
+        editor: &Editor<'a>,
+    ) -> Result<(Vec<Chunk>, Option<Editor<'a>>), EngineError> {
+        let place = column.editable.ok_or_else(|| EngineError::Internal {
+            action: "writing a column",
+            source: "a column that is not editable was to be written anew".into(),
+        })?;
+        let field = self.plan.schema.field(self.plan.places[place]);
+        let like = column.original.map(|original| {
+            let leaf = self.layout.files[group.file].leaves(original).start;
+            self.layout.group_metadata(group).column(leaf)
+        });
+        let mut writers = column.writers(like)?;
+        let mut account = editor.part();
+        let edited = touched.and_then(|place| account.rules.replay().column(&self.plan.editable[place].name));
+        let mut hits = hits.iter().peekable();
+        let mut dropped = dropped.iter().peekable();
+        let mut row = 0;
+        let mut take = |array: ArrayRef| -> Result<(), EngineError> {
+            self.control.check()?;
+            let rows = array.len();
+            let end = (row + rows) as u32;
+            let mut overlay = Overlay::new(field.data_type());
+            {
+                let reader = std::cell::OnceCell::new();
+                while let Some(hit) = hits.next_if(|hit| hit.row < end) {
+                    let (key, state) = self.index.rows[hit.known as usize];
+                    let Some((edited, cell)) = edited.and_then(|edited| Some((edited, state.cell(edited)?))) else {
+                        continue;
+                    };
+                    let Some(overriding) = &cell.overriding else { continue };
+                    let at = hit.row as usize - row;
+                    let original = || {
+                        column.original?;
+                        reader.get_or_init(|| CellReader::new(array.as_ref())).text(at)
+                    };
+                    if let Some(value) = account.cell(key, edited, cell, overriding, original) {
+                        overlay.push(at, value);
+                    }
+                }
+            }
+            let mut array = if overlay.is_empty() { array } else { overlay.over(&array)? };
+            if dropped.peek().is_some_and(|next| **next < end) {
+                let mut kept = vec![true; rows];
+                while let Some(next) = dropped.next_if(|next| **next < end) {
+                    kept[*next as usize - row] = false;
+                }
+                array = filter(&array, &BooleanArray::from(kept)).map_err(arrow_error)?;
+            }
+            let leaves = compute_leaves(field, &array).map_err(parquet_error)?;
+            for (leaf, writer) in leaves.iter().zip(&mut writers) {
+                writer.write(leaf).map_err(parquet_error)?;
+            }
+            row += rows;
+            Ok(())
+        };
+        match column.original {
+            Some(original) => {
+                let reader = self.reader(group, &[original], BATCH_ROWS)?;
+                self.for_each_batch(group, reader, |batch| take(batch.column(0).clone()))?;
+            }
+            None => {
+                for from in (0..group.rows).step_by(BATCH_ROWS) {
+                    take(new_null_array(field.data_type(), BATCH_ROWS.min(group.rows - from)))?;
+                }
+            }
+        }
+        let chunks: Result<Vec<Chunk>, EngineError> = writers
+            .into_iter()
+            .map(|writer| Ok(Chunk::Encoded(Box::new(writer.close().map_err(parquet_error)?))))
+            .collect();
+        Ok((chunks?, touched.map(|_| account)))
+    }
+
+    pub(super) fn reader(
+        &self,
+        group: &Group,
+        columns: &[usize],
+        rows_max: usize,
+    ) -> Result<ParquetRecordBatchReader, EngineError> {
+        let file = &self.layout.files[group.file];
+        let roots = columns.iter().map(|column| file.places[*column]);
+        let mask = ProjectionMask::roots(file.metadata.parquet_schema(), roots);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.file.clone(), file.metadata.clone())
+            .with_row_groups(vec![group.place])
+            .with_projection(mask)
+            .with_batch_size(rows_max.min(group.rows));
+        guarded(|| builder.build())
+            .map_err(|what| self.damaged(group, &what))?
+            .map_err(|error| self.damaged(group, &error))
+    }
+
+    fn for_each_batch(
+        &self,
+        group: &Group,
+        mut reader: ParquetRecordBatchReader,
+        mut take: impl FnMut(arrow_array::RecordBatch) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        while let Some(batch) = guarded(|| reader.next()).unwrap_or_else(|what| Some(Err(what))) {
+            take(batch.map_err(|error| self.damaged(group, &error))?)?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, group: &Group) -> &std::path::Path {
+        &self.layout.files[group.file].path
+    }
+
+    pub(super) fn damaged(&self, group: &Group, error: &dyn std::fmt::Display) -> EngineError {
+        damaged(self.source, self.path(group), format!("row group {}", group.place + 1), error)
+    }
+}
+
+/// Where some columns are in a batch that holds just them, in the order of the file.
+fn in_file_order(layout: &Layout, group: &Group, columns: &[usize]) -> Vec<usize> {
+    let places = &layout.files[group.file].places;
+    columns.iter().map(|column| columns.iter().filter(|other| places[**other] < places[*column]).count()).collect()
+}

@@ -1,0 +1,114 @@
+//! Apply from Parquet to Parquet without decoding what no edit touches.
+//!
+//! Only the key columns are read of every row group. A column chunk without an edit in it is copied as bytes, with its
+//! statistics and its page index; in a row group with edits the chunks of the edited columns are decoded and encoded
+//! anew; where rows are dropped all of its chunks are. Row groups stay what they were; created rows come in row groups
+//! of their own behind them. Row groups are worked on by all cores and written in order, so that the same original and
+//! the same position of the log give the same bytes.
+
+mod group;
+mod layout;
+mod levels;
+mod patch;
+mod pipeline;
+mod sink;
+
+use std::sync::atomic::AtomicU64;
+
+use stet_domain::project::Format;
+
+use super::rows::Editor;
+use super::{ApplyTask, Plan};
+use crate::build::keys::KeyCheck;
+use crate::control::Control;
+use crate::error::EngineError;
+use crate::manifest::{GroupStamp, OutputParts};
+use crate::read::FileSource;
+use crate::read::parquet::open_all;
+use crate::write::AtomicFile;
+
+use group::Work;
+use layout::Layout;
+use pipeline::in_order;
+use sink::Sink;
+
+/// Threads that work on row groups at once, whatever the number of cores: each of them takes memory.
+const THREADS_MAX: usize = 16;
+
+/// The original's files, opened, when they can be copied in chunks.
+pub(super) struct Opened {
+    layout: Layout,
+}
+
+pub(super) use patch::{Earlier, patch};
+
+/// Opens an original to copy it in chunks; none when the output has to be written row by row: see [`Layout::new`].
+pub(super) fn open(
+    task: &ApplyTask<'_>,
+    original: &FileSource,
+    has_created: bool,
+) -> Result<Option<(Plan, Opened)>, EngineError> {
+    if original.format != Format::Parquet || task.format != Format::Parquet {
+        return Ok(None);
+    }
+    let (schema, files) = open_all(original, original.files()?)?;
+    let plan = Plan::new(task, original, &schema, has_created)?;
+    Ok(Layout::new(files, &plan, has_created)?.map(|layout| (plan, Opened { layout })))
+}
+
+/// Writes the edited dataset and gives its count of rows. The editor gets the whole account, and the check all keys.
+pub(super) fn copy(
+    opened: &Opened,
+    source: &FileSource,
+    editor: &mut Editor<'_>,
+    check: &mut KeyCheck,
+    file: AtomicFile,
+    control: &Control,
+) -> Result<(AtomicFile, u64, Option<OutputParts>), EngineError> {
+    let layout = &opened.layout;
+    let (plan, index) = (editor.plan, editor.index);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let rows_done = AtomicU64::new(0);
+    let work = Work {
+        source,
+        layout,
+        plan,
+        index,
+        control,
+        // With few row groups their columns are what is shared out.
+        column_threads: if layout.groups.len() < 2 * threads { threads } else { 1 },
+        rows_total: layout.groups.iter().map(|group| group.rows as u64).sum(),
+        rows_done: &rows_done,
+    };
+    let mut sink = Sink::new(file, layout)?;
+    let mut rows_out = 0;
+    let mut groups = Vec::with_capacity(layout.groups.len());
+    let template = editor.part();
+    in_order(
+        layout.groups.len(),
+        threads,
+        |place| work.prepare(place, &template),
+        |prepared| {
+            let rows_in = layout.groups[prepared.group].rows;
+            check.add(prepared.keys);
+            for known in &prepared.matched {
+                editor.matched[*known as usize] = true;
+            }
+            editor.absorb(prepared.account);
+            rows_out += prepared.rows_out as u64;
+            if prepared.rows_out > 0 {
+                let group = &layout.groups[prepared.group];
+                sink.write(source, &layout.files[group.file], group, prepared.rows_out, prepared.chunks)?;
+            }
+            groups.push(GroupStamp { rows_in: rows_in as u64, rows_out: prepared.rows_out as u64 });
+            control.check()
+        },
+    )?;
+    let mut rows_created = 0;
+    for batches in editor.created()?.chunks(sink::CREATED_BATCHES) {
+        control.check()?;
+        rows_created += sink.write_created(plan, batches)?;
+    }
+    let parts = OutputParts { groups, rows_created, file: None };
+    Ok((sink.finish()?, rows_out + rows_created, Some(parts)))
+}

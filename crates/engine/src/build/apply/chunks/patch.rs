@@ -1,0 +1,322 @@
+//! Going on from an earlier output: only the chunks that new events touch are written anew.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+
+use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_select::interleave::interleave;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::compute_leaves;
+use stet_domain::apply::{ApplyReport, ReportList};
+use stet_domain::project::Format;
+use stet_domain::replay::{Replay, RowState};
+
+use super::Opened;
+use super::group::{Chunk, Hit, Work};
+use super::layout::{Group, OutputColumn, groups_of};
+use super::sink::Sink;
+use crate::build::apply::rows::{Editor, Overlay, arrow_error};
+use crate::cell::CellReader;
+use crate::control::Control;
+use crate::error::EngineError;
+use crate::manifest::OutputParts;
+use crate::read::FileSource;
+use crate::read::parquet::{ParquetFile, damaged, guarded, open_all};
+use crate::write::{AtomicFile, parquet_error};
+
+const BATCH_ROWS: usize = 16 * 1024;
+
+/// The build that the present output was made by.
+pub(in crate::build::apply) struct Earlier<'a> {
+    /// The touched rows of the log as they were then.
+    pub(in crate::build::apply) before: &'a Replay,
+    pub(in crate::build::apply) parts: &'a OutputParts,
+    pub(in crate::build::apply) report: &'a ApplyReport,
+    pub(in crate::build::apply) output: &'a Path,
+}
+
+/// Writes the present output with the touched rows as they are now, and gives the whole account; none when that cannot be.
+pub(in crate::build::apply) fn patch(
+    opened: &Opened,
+    source: &FileSource,
+    editor: &mut Editor<'_>,
+    earlier: &Earlier<'_>,
+    control: &Control,
+) -> Result<Option<(AtomicFile, ApplyReport)>, EngineError> {
+    let layout = &opened.layout;
+    let (plan, index) = (editor.plan, editor.index);
+    let whole = |row: &RowState| row.deleted || row.created.is_some();
+    if index.rows.iter().any(|(_, row)| whole(row)) || earlier.before.rows().any(|(_, row)| whole(row)) {
+        return Ok(None);
+    }
+    // The first items of a longer list do not tell what the list is without some of them.
+    let is_cut = |list: &ReportList| list.count != list.items.len() as u64;
+    let report = earlier.report;
+    if is_cut(&report.orphans) || is_cut(&report.misfits) || is_cut(&report.not_editable) {
+        return Ok(None);
+    }
+    let Some(present) = Present::open(opened, editor, earlier)? else { return Ok(None) };
+
+    let rows_done = AtomicU64::new(0);
+    let work = Work {
+        source,
+        layout,
+        plan,
+        index,
+        control,
+        column_threads: 1,
+        rows_total: layout.groups.iter().map(|group| group.rows as u64).sum(),
+        rows_done: &rows_done,
+    };
+    let mut found: Vec<Vec<Hit>> = layout.groups.iter().map(|_| Vec::new()).collect();
+    let mut left: Vec<usize> = (0..index.rows.len()).collect();
+    for (place, group) in layout.groups.iter().enumerate() {
+        let statistics = work.key_statistics(group);
+        if !left.iter().any(|known| index.may_be_in(*known, &statistics)) {
+            continue;
+        }
+        let (_, hits) = work.find(group)?;
+        // A key is that of one row only, so a row that was found is looked for no more.
+        let here: HashSet<usize> = hits.iter().map(|hit| hit.known as usize).collect();
+        left.retain(|known| !here.contains(known));
+        found[place] = hits;
+    }
+    let touched = found.iter().filter(|hits| !hits.is_empty()).count();
+    let shifts = |place: usize| earlier.parts.groups[place].rows_in != earlier.parts.groups[place].rows_out;
+    if touched * 2 > layout.groups.len().max(2)
+        || (0..found.len()).any(|place| !found[place].is_empty() && shifts(place))
+    {
+        return Ok(None);
+    }
+
+    let mut before = Editor::new(earlier.before, plan, index);
+    let mut after = editor.part();
+    let mut sink = Sink::new(AtomicFile::create(earlier.output)?, layout)?;
+    for (place, present_group) in present.groups.iter().enumerate() {
+        control.check()?;
+        let file = &present.files[present_group.file];
+        let original = present.original_of[place].filter(|group| !found[*group].is_empty());
+        let mut chunks = Vec::with_capacity(layout.descriptor.num_columns());
+        for column in &layout.columns {
+            let changed = match original {
+                Some(group) => {
+                    let original = &layout.groups[group];
+                    Patch { work: &work, earlier, column, original, file, present: present_group, hits: &found[group] }
+                        .chunks(&mut before, &mut after)?
+                }
+                None => None,
+            };
+            match changed {
+                Some(changed) => chunks.extend(changed),
+                None => chunks.extend(column.leaves.clone().map(Chunk::Copy)),
+            }
+        }
+        sink.write(&present.source, file, present_group, present_group.rows, chunks)?;
+    }
+    for hit in found.iter().flatten() {
+        let (key, state) = index.rows[hit.known as usize];
+        after.whole_row(key, state);
+        if let Some(state) = earlier.before.row(key.as_str()) {
+            before.whole_row(key, state);
+        }
+    }
+    for known in left {
+        let (key, state) = index.rows[known];
+        after.rules.missing_row(key.as_str(), state);
+        if let Some(state) = earlier.before.row(key.as_str()) {
+            before.rules.missing_row(key.as_str(), state);
+        }
+    }
+    let Some(report) = exchanged(report, before.account(), after.account()) else { return Ok(None) };
+    Ok(Some((sink.finish()?, report)))
+}
+
+/// The present output, opened.
+struct Present {
+    source: FileSource,
+    files: Vec<ParquetFile>,
+    groups: Vec<Group>,
+    /// For each of its row groups the one of the original that it was made of; none for created rows.
+    original_of: Vec<Option<usize>>,
+}
+
+impl Present {
+    /// None when the file does not lie as the manifest says or as a build would write it now.
+    fn open(opened: &Opened, editor: &Editor<'_>, earlier: &Earlier<'_>) -> Result<Option<Present>, EngineError> {
+        let layout = &opened.layout;
+        let path = earlier.output.to_owned();
+        let source =
+            FileSource { dataset: "output".into(), path: path.clone(), format: Format::Parquet, columns: None };
+        let Ok((schema, files)) = open_all(&source, vec![path]) else { return Ok(None) };
+        let is_same_schema = schema.fields() == editor.plan.schema.fields()
+            && files.iter().all(|file| file.metadata.parquet_schema().columns() == layout.descriptor.columns());
+        let groups = groups_of(&files);
+        let mut original_of = Vec::with_capacity(groups.len());
+        let stamps = &earlier.parts.groups;
+        let is_same_original = stamps.iter().map(|stamp| stamp.rows_in).eq(layout.groups.iter().map(|g| g.rows as u64));
+        for (place, stamp) in stamps.iter().enumerate() {
+            if stamp.rows_out > 0 {
+                if groups.get(original_of.len()).is_none_or(|group| group.rows as u64 != stamp.rows_out) {
+                    return Ok(None);
+                }
+                original_of.push(Some(place));
+            }
+        }
+        let created: u64 = groups.iter().skip(original_of.len()).map(|group| group.rows as u64).sum();
+        original_of.resize(groups.len(), None);
+        if !is_same_schema || !is_same_original || created != earlier.parts.rows_created {
+            return Ok(None);
+        }
+        Ok(Some(Present { source, files, groups, original_of }))
+    }
+}
+
+/// One column of one touched row group.
+struct Patch<'a, 'w> {
+    work: &'a Work<'w>,
+    earlier: &'a Earlier<'a>,
+    column: &'a OutputColumn,
+    original: &'a Group,
+    file: &'a ParquetFile,
+    present: &'a Group,
+    hits: &'a [Hit],
+}
+
+impl Patch<'_, '_> {
+    /// The new leaves of the column, with the overrides as they were and as they are taken into the accounts; none when no
+    /// touched row has, or had, an override in it.
+    fn chunks(&self, before: &mut Editor<'_>, after: &mut Editor<'_>) -> Result<Option<Vec<Chunk>>, EngineError> {
+        let work = self.work;
+        let Some(place) = self.column.editable else { return Ok(None) };
+        let name = &work.plan.editable[place].name;
+        let (old, new) = (self.earlier.before.column(name), after.rules.replay().column(name));
+        let had = |hit: &Hit| {
+            let (key, _) = work.index.rows[hit.known as usize];
+            let (column, row) = (old?, self.earlier.before.row(key.as_str())?);
+            let cell = row.cell(column)?;
+            Some((key, column, cell, cell.overriding.as_ref()?))
+        };
+        let has = |hit: &Hit| {
+            let (key, row) = work.index.rows[hit.known as usize];
+            let column = new?;
+            let cell = row.cell(column)?;
+            Some((key, column, cell, cell.overriding.as_ref()?))
+        };
+        if !self.hits.iter().any(|hit| had(hit).is_some() || has(hit).is_some()) {
+            return Ok(None);
+        }
+        let field = work.plan.schema.field(work.plan.places[place]);
+        let like = self.column.original.map(|original| {
+            let leaf = work.layout.files[self.original.file].leaves(original).start;
+            work.layout.group_metadata(self.original).column(leaf)
+        });
+        let mut writers = self.column.writers(like)?;
+        let mut originals = match self.column.original {
+            Some(original) => Some(work.reader(self.original, &[original], BATCH_ROWS)?),
+            None => None,
+        };
+        let mut present = self.present_reader(work.plan.places[place])?;
+        let mut hits = self.hits.iter().peekable();
+        let mut row = 0;
+        while let Some(batch) = guarded(|| present.next()).unwrap_or_else(|what| Some(Err(what))) {
+            work.control.check()?;
+            let array = batch.map_err(|error| self.damaged(&error))?.column(0).clone();
+            let source: Option<ArrayRef> = match &mut originals {
+                Some(originals) => match guarded(|| originals.next()).unwrap_or_else(|what| Some(Err(what))) {
+                    Some(Ok(batch)) if batch.num_rows() == array.len() => Some(batch.column(0).clone()),
+                    Some(Err(error)) => return Err(work.damaged(self.original, &error)),
+                    _ => return Err(work.damaged(self.original, &"it has other rows than its metadata says")),
+                },
+                None => None,
+            };
+            let end = (row + array.len()) as u32;
+            let mut overlay = Overlay::new(field.data_type());
+            let mut restored = Vec::new();
+            {
+                let reader = source.as_ref().map(|array| CellReader::new(array.as_ref()));
+                while let Some(hit) = hits.next_if(|hit| hit.row < end) {
+                    let at = hit.row as usize - row;
+                    let text = || reader.as_ref()?.text(at);
+                    let had = had(hit).map(|(key, column, cell, value)| before.cell(key, column, cell, value, text));
+                    let has = has(hit).map(|(key, column, cell, value)| after.cell(key, column, cell, value, text));
+                    match has.flatten() {
+                        Some(value) => overlay.push(at, value),
+                        None if had.is_some() => restored.push(at),
+                        None => {}
+                    }
+                }
+            }
+            let array = match (&source, restored.is_empty()) {
+                (_, true) => array,
+                (Some(source), false) => taken(&array, source, &restored)?,
+                (None, false) => {
+                    let nulls = new_null_array(field.data_type(), array.len());
+                    taken(&array, &nulls, &restored)?
+                }
+            };
+            let array = if overlay.is_empty() { array } else { overlay.over(&array)? };
+            let leaves = compute_leaves(field, &array).map_err(parquet_error)?;
+            for (leaf, writer) in leaves.iter().zip(&mut writers) {
+                writer.write(leaf).map_err(parquet_error)?;
+            }
+            row = end as usize;
+        }
+        let chunks: Result<Vec<Chunk>, EngineError> = writers
+            .into_iter()
+            .map(|writer| Ok(Chunk::Encoded(Box::new(writer.close().map_err(parquet_error)?))))
+            .collect();
+        chunks.map(Some)
+    }
+
+    fn present_reader(&self, root: usize) -> Result<ParquetRecordBatchReader, EngineError> {
+        let metadata = self.file.metadata.clone();
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), [root]);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.file.clone(), metadata)
+            .with_row_groups(vec![self.present.place])
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS.min(self.original.rows));
+        guarded(|| builder.build()).map_err(|what| self.damaged(&what))?.map_err(|error| self.damaged(&error))
+    }
+
+    fn damaged(&self, error: &dyn std::fmt::Display) -> EngineError {
+        let place = format!("row group {}", self.present.place + 1);
+        damaged(self.work.source, &self.file.path, place, error)
+    }
+}
+
+/// An array with some of its rows taken from another one.
+fn taken(array: &ArrayRef, other: &ArrayRef, rows: &[usize]) -> Result<ArrayRef, EngineError> {
+    let mut sources: Vec<(usize, usize)> = (0..array.len()).map(|row| (0, row)).collect();
+    for row in rows {
+        sources[*row].0 = 1;
+    }
+    interleave(&[array.as_ref(), other.as_ref()], &sources).map_err(arrow_error)
+}
+
+/// An account with what it said of some rows exchanged for what is so now; none when it did not say that of them.
+fn exchanged(report: &ApplyReport, before: ApplyReport, after: ApplyReport) -> Option<ApplyReport> {
+    let mut report = report.clone();
+    report.edits_applied = report.edits_applied.checked_sub(before.edits_applied)?;
+    report.stale.needed = report.stale.needed.checked_sub(before.stale.needed)?;
+    report.stale.agrees = report.stale.agrees.checked_sub(before.stale.agrees)?;
+    report.stale.source_changed = report.stale.source_changed.checked_sub(before.stale.source_changed)?;
+    report.stale.orphan = report.stale.orphan.checked_sub(before.stale.orphan)?;
+    for (list, gone) in [
+        (&mut report.orphans, before.orphans),
+        (&mut report.misfits, before.misfits),
+        (&mut report.not_editable, before.not_editable),
+    ] {
+        list.items.retain(|item| !gone.items.contains(item));
+        if list.count.checked_sub(gone.count)? != list.items.len() as u64 {
+            return None;
+        }
+        list.count = list.items.len() as u64;
+    }
+    report.absorb(after);
+    for list in [&mut report.orphans, &mut report.misfits, &mut report.not_editable] {
+        list.sort();
+    }
+    Some(report)
+}

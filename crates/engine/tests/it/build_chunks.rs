@@ -1,0 +1,467 @@
+//! Apply from Parquet to Parquet: copying column chunks gives the rows that writing them anew gives, for any original.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray, TimestampMicrosecondArray,
+};
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type, Int96, Int96Type};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use proptest::prelude::*;
+use stet_domain::ColumnType;
+use stet_domain::project::Format;
+use stet_domain::replay::Replay;
+use stet_engine::build::{ApplyBuild, ApplyTask, RebuildTask, apply, apply_row_by_row, rebuild};
+use stet_engine::control::Control;
+use stet_engine::error::EngineError;
+use stet_engine::manifest::OutputStamp;
+use stet_engine::read::FileSource;
+
+use crate::build_support::{Folder, Log, editable, rows_in};
+
+fn source(path: PathBuf) -> FileSource {
+    FileSource { dataset: "original".into(), path, format: Format::Parquet, columns: None }
+}
+
+fn run(
+    original: &FileSource,
+    key: &[&str],
+    log: &Log,
+    columns: &[(&str, ColumnType)],
+    output: &Path,
+    apply: fn(&ApplyTask<'_>, &Control) -> Result<ApplyBuild, EngineError>,
+) -> Result<ApplyBuild, EngineError> {
+    let key: Vec<String> = key.iter().map(|name| (*name).to_owned()).collect();
+    let (replay, editable) = (log.replay(), editable(columns));
+    let format = Format::Parquet;
+    let task = ApplyTask { original, key: &key, replay: &replay, editable: &editable, earlier: None, output, format };
+    apply(&task, &Control::unwatched())
+}
+
+/// Builds in both ways and checks that rows and account are the same, and that the fast way gives the same bytes twice.
+fn both(folder: &Folder, original: &FileSource, key: &[&str], log: &Log, columns: &[(&str, ColumnType)]) -> ApplyBuild {
+    let [fast, again, slow] = ["fast.parquet", "again.parquet", "slow.parquet"].map(|name| folder.path(name));
+    let built = run(original, key, log, columns, &fast, apply).unwrap();
+    run(original, key, log, columns, &again, apply).unwrap();
+    let expected = run(original, key, log, columns, &slow, apply_row_by_row).unwrap();
+    assert_eq!(rows_in(&fast), rows_in(&slow));
+    assert_eq!(built.report, expected.report);
+    assert_eq!(std::fs::read(&fast).unwrap(), std::fs::read(&again).unwrap());
+    assert_eq!(built.output.rows as usize, rows_in(&fast).len());
+    built
+}
+
+/// Rows of many types, in row groups of a few rows; keys in an order of their own.
+fn exotic(ids: &[i64], required: bool) -> RecordBatch {
+    let n = ids.len();
+    let text = |id: &i64| (id % 3 != 0).then(|| format!("name {id}"));
+    let lists: Vec<Option<Vec<Option<i32>>>> = ids
+        .iter()
+        .map(|id| (id % 4 != 1).then(|| (0..id % 5).map(|i| (i != 2).then_some(i as i32)).collect()))
+        .collect();
+    let list = ListArray::from_iter_primitive::<Int32Type, _, _>(lists);
+    let inner: ArrayRef =
+        Arc::new(StringArray::from_iter(ids.iter().map(|id| (id % 2 == 0).then(|| format!("in {id}")))));
+    let group = StructArray::from(vec![(Arc::new(Field::new("inner", DataType::Utf8, true)), inner)]);
+    let kind: DictionaryArray<Int32Type> = ids.iter().map(|id| ["a", "b", "c"][(id % 3) as usize]).collect();
+    let cost = Decimal128Array::from_iter(ids.iter().map(|id| (id % 7 != 0).then_some(i128::from(*id) * 100)));
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        ("id", Arc::new(Int64Array::from(ids.to_vec())), !required),
+        ("name", Arc::new(StringArray::from_iter(ids.iter().map(text))), true),
+        ("li\0st\"", Arc::new(list), true),
+        ("group", Arc::new(group), false),
+        ("kind", Arc::new(kind), true),
+        ("cost", Arc::new(cost.with_precision_and_scale(12, 2).unwrap()), true),
+        ("must", Arc::new(Int32Array::from_iter_values(ids.iter().map(|id| *id as i32))), !required),
+        ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(ids.iter().map(|id| id * 1_000_000))), true),
+        ("also", Arc::new(Float64Array::from_iter_values((0..n).map(|row| row as f64 / 3.0))), !required),
+    ];
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, array, null)| Field::new(*name, array.data_type().clone(), *null)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, array, _)| array).collect())
+        .unwrap()
+}
+
+fn write(path: &Path, batch: &RecordBatch, properties: WriterProperties) {
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+fn groups_of(rows: usize) -> parquet::file::properties::WriterPropertiesBuilder {
+    WriterProperties::builder().set_max_row_group_row_count(Some(rows)).set_data_page_row_count_limit(3)
+}
+
+const EXOTIC: [(&str, ColumnType); 5] = [
+    ("name", ColumnType::Text),
+    ("cost", ColumnType::Decimal { precision: 12, scale: 2 }),
+    ("must", ColumnType::Integer),
+    ("kind", ColumnType::Text),
+    ("note", ColumnType::Text),
+];
+
+#[test]
+fn a_row_group_without_edits_is_copied_byte_for_byte() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let ids: Vec<i64> = (0..40).collect();
+    write(&path, &exotic(&ids, false), groups_of(10).build());
+    let log = Log::default().update("11", "name", Some("edited"), Some("name 11"));
+    let built = both(&folder, &source(path.clone()), &["id"], &log, &EXOTIC[..2]);
+    assert_eq!((built.report.edits_applied, built.report.rows_in, built.report.rows_out), (1, 40, 40));
+    let (before, after) = (std::fs::read(&path).unwrap(), std::fs::read(folder.path("fast.parquet")).unwrap());
+    let open = |path: &Path| SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+    let (old, new) = (open(&path), open(&folder.path("fast.parquet")));
+    assert_eq!(new.metadata().num_row_groups(), 4);
+    for group in 0..4 {
+        for (a, b) in old.metadata().row_group(group).columns().iter().zip(new.metadata().row_group(group).columns()) {
+            let bytes = |file: &[u8], chunk: &parquet::file::metadata::ColumnChunkMetaData| {
+                let (start, length) = chunk.byte_range();
+                file[start as usize..(start + length) as usize].to_vec()
+            };
+            let is_edited = group == 1 && a.column_path().string() == "name";
+            assert_eq!(bytes(&before, a) == bytes(&after, b), !is_edited, "{group} {}", a.column_path());
+            assert_eq!(a.statistics().is_some(), b.statistics().is_some());
+            assert!(b.offset_index_offset().is_some());
+        }
+    }
+}
+
+#[test]
+fn originals_without_statistics_or_page_index_can_be_copied() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let ids: Vec<i64> = (0..40).rev().collect();
+    let properties = groups_of(7)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_dictionary_enabled(false);
+    write(&path, &exotic(&ids, true), properties.build());
+    let log = Log::default()
+        .update("11", "name", None, None)
+        .delete("12")
+        .create("99", "must", "5")
+        .update("3", "must", None, None);
+    both(&folder, &source(path), &["id"], &log, &EXOTIC);
+}
+
+#[test]
+fn no_rows_one_row_and_rows_that_are_all_dropped() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    write(&path, &exotic(&[], true), groups_of(10).build());
+    both(&folder, &source(path.clone()), &["id"], &Log::default(), &EXOTIC);
+    both(&folder, &source(path.clone()), &["id"], &Log::default().create("7", "note", "new").delete("8"), &EXOTIC);
+    write(&path, &exotic(&[5], true), groups_of(10).build());
+    both(&folder, &source(path.clone()), &["id"], &Log::default().delete("5"), &EXOTIC);
+    write(&path, &exotic(&[5, 6, 7, 8], true), groups_of(2).build());
+    both(&folder, &source(path.clone()), &["id"], &Log::default().delete("5").delete("6").delete("8"), &EXOTIC);
+}
+
+#[test]
+fn two_thousand_columns_are_copied() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let mut fields = vec![Field::new("id", DataType::Int64, false)];
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(0..20))];
+    for column in 1..2_000 {
+        fields.push(Field::new(format!("column {column}"), DataType::Int64, true));
+        columns.push(Arc::new(Int64Array::from_iter_values((0..20).map(|row| row * column))));
+    }
+    write(&path, &RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap(), groups_of(8).build());
+    let log = Log::default().update("9", "column 1999", Some("-1"), None).delete("1").create("50", "column 3", "4");
+    both(
+        &folder,
+        &source(path),
+        &["id"],
+        &log,
+        &[("column 1999", ColumnType::Integer), ("column 3", ColumnType::Integer)],
+    );
+}
+
+#[test]
+fn times_of_96_bits_are_copied_and_can_be_edited() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let schema =
+        "message m { required int64 id; optional int96 at; optional int96 seen; required binary name (UTF8); }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::default()).unwrap();
+    for from in [0i64, 4, 8] {
+        let mut group = writer.next_row_group().unwrap();
+        let ids: Vec<i64> = (from..from + 4).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&ids, None, None).unwrap();
+        column.close().unwrap();
+        for _ in 0..2 {
+            let times: Vec<Int96> = ids[..3].iter().map(|id| Int96::from(vec![0, 0, 2_440_588 + *id as u32])).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<Int96Type>().write_batch(&times, Some(&[1, 0, 1, 1]), None).unwrap();
+            column.close().unwrap();
+        }
+        let names: Vec<ByteArray> = ids.iter().map(|id| format!("n{id}").as_str().into()).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&names, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
+    let log = Log::default()
+        .update("5", "name", Some("edited"), Some("n5"))
+        .update("6", "at", Some("1999-12-31T23:59:59"), None)
+        .delete("9")
+        .create("77", "name", "new");
+    let columns = [("name", ColumnType::Text), ("at", ColumnType::DateTime)];
+    let built = both(&folder, &source(path.clone()), &["id"], &log, &columns);
+    assert_eq!(built.report.edits_applied, 3);
+    both(&folder, &source(path), &["id"], &Log::default().update("5", "name", None, None), &columns[..1]);
+}
+
+#[test]
+fn a_damaged_row_group_is_an_error_that_names_the_file_and_leaves_the_old_output() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let ids: Vec<i64> = (0..40).collect();
+    write(&path, &exotic(&ids, false), groups_of(10).build());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+    let (start, length) = reader.metadata().row_group(2).column(0).byte_range();
+    bytes[start as usize..(start + length) as usize].fill(0xAB);
+    std::fs::write(&path, &bytes).unwrap();
+    let output = folder.path("fast.parquet");
+    std::fs::write(&output, "old").unwrap();
+    let log = Log::default().update("25", "name", Some("x"), None);
+    let error = run(&source(path.clone()), &["id"], &log, &EXOTIC, &output, apply).unwrap_err().to_string();
+    assert!(error.contains("original.parquet") && error.contains("row group 3"), "{error}");
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "old");
+    assert_eq!(folder.files(), ["fast.parquet", "original.parquet"]);
+
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let error = run(&source(path), &["id"], &log, &EXOTIC, &output, apply).unwrap_err().to_string();
+    assert!(error.contains("original.parquet"), "{error}");
+}
+
+#[test]
+fn an_original_that_is_replaced_in_the_middle_of_a_build_is_an_error_that_says_so() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    write(&path, &exotic(&(0..60_000).collect::<Vec<_>>(), false), WriterProperties::builder().build());
+    let original = source(path.clone());
+    let (key, replay, editable) =
+        (["id".to_owned()], Log::default().update("5", "name", None, None).replay(), editable(&EXOTIC));
+    let output = folder.path("edited.parquet");
+    let task = ApplyTask {
+        original: &original,
+        key: &key,
+        replay: &replay,
+        editable: &editable,
+        earlier: None,
+        output: &output,
+        format: Format::Parquet,
+    };
+    // Cut short in place, which is the worst: the file that is open has lost its end.
+    let control = Control::new(Arc::default(), move |_| std::fs::write(&path, "PAR1").unwrap());
+    let error = apply(&task, &control).unwrap_err().to_string();
+    assert!(error.contains("changed while it was being read"), "{error}");
+    assert_eq!(folder.files(), ["original.parquet"]);
+}
+
+fn step() -> impl Strategy<Value = (u8, i64, usize, Option<String>)> {
+    let value = prop_oneof![Just(None), "[a-z]{1,4}".prop_map(Some), "[0-9]{1,3}".prop_map(Some)];
+    (0u8..10, 0i64..60, 0usize..6, value)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_edits_give_the_same_rows_and_account_in_both_ways(
+        ids in proptest::sample::subsequence((0i64..40).collect::<Vec<_>>(), 0..40).prop_shuffle(),
+        is_sorted in any::<bool>(),
+        required in any::<bool>(),
+        group_rows in 1usize..12,
+        file_rows in 5usize..50,
+        two_keys in any::<bool>(),
+        steps in proptest::collection::vec(step(), 0..40),
+    ) {
+        let folder = Folder::new();
+        let mut ids = ids;
+        if is_sorted {
+            ids.sort_unstable();
+        }
+        let path = folder.path("originals");
+        std::fs::create_dir(&path).unwrap();
+        let parts: Vec<&[i64]> = if ids.is_empty() { vec![&[]] } else { ids.chunks(file_rows).collect() };
+        for (part, ids) in parts.into_iter().enumerate() {
+            // The files differ in what they allow to be null.
+            write(&path.join(format!("{part}.parquet")), &exotic(ids, required ^ (part == 1)), groups_of(group_rows).build());
+        }
+        let names = ["name", "cost", "must", "kind", "note", "gone"];
+        let log = steps.iter().fold(Log::default(), |log, (kind, id, column, value)| {
+            let key = if two_keys { format!("[\"{id}\",\"{}\"]", ["a", "b", "c"][(id % 3) as usize]) } else { id.to_string() };
+            match kind {
+                0 => log.delete(&key),
+                1 => log.revert(&key, None),
+                2 => log.revert(&key, Some(names[*column])),
+                3 => log.create(&key, names[*column], value.as_deref().unwrap_or("7")),
+                _ => log.update(&key, names[*column], value.as_deref(), Some("5")),
+            }
+        });
+        let key: &[&str] = if two_keys { &["id", "kind"] } else { &["id"] };
+        let columns: Vec<_> = EXOTIC.into_iter().filter(|(name, _)| !two_keys || *name != "kind").collect();
+        both(&folder, &source(path), key, &log, &columns);
+    }
+}
+
+/// Builds at one position of the log, goes on to its end, and compares with a build of the whole log. The result says
+/// whether going on was possible.
+fn go_on(
+    folder: &Folder,
+    original: &FileSource,
+    key: &[&str],
+    log: &Log,
+    at: usize,
+    columns: &[(&str, ColumnType)],
+) -> bool {
+    let [output, whole] = ["output.parquet", "whole.parquet"].map(|name| folder.path(name));
+    let first = Log(log.0[..at].to_vec());
+    let built = run(original, key, &first, columns, &output, apply).unwrap();
+    let expected = run(original, key, log, columns, &whole, apply).unwrap();
+    let touched: Vec<_> = log.0[at..].iter().map(|event| event.key.clone()).collect();
+    let of = |log: &Log| Replay::of(log.0.iter().filter(|event| touched.contains(&event.key)));
+    let (before, after) = (of(&first), of(log));
+    let key: Vec<String> = key.iter().map(|name| (*name).to_owned()).collect();
+    let editable = editable(columns);
+    let task = ApplyTask {
+        original,
+        key: &key,
+        replay: &after,
+        editable: &editable,
+        earlier: Some(&built.original),
+        output: &output,
+        format: Format::Parquet,
+    };
+    let stamp =
+        OutputStamp { parts: built.parts.clone(), ..OutputStamp::new(built.output.file.clone(), built.output.rows) };
+    let again = RebuildTask { task: &task, before: &before, output: &stamp, report: &built.report };
+    let old = std::fs::read(&output).unwrap();
+    match rebuild(&again, &Control::unwatched()).unwrap() {
+        None => {
+            assert_eq!(std::fs::read(&output).unwrap(), old);
+            false
+        }
+        Some(gone_on) => {
+            assert_eq!(rows_in(&output), rows_in(&whole));
+            assert_eq!(gone_on.report, expected.report);
+            assert_eq!(gone_on.log_position, expected.log_position);
+            assert_eq!(gone_on.output.rows, expected.output.rows);
+            true
+        }
+    }
+}
+
+#[test]
+fn going_on_after_new_edits_gives_the_rows_and_the_account_of_a_full_build() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let ids: Vec<i64> = (0..100).collect();
+    write(&path, &exotic(&ids, true), groups_of(10).build());
+    let original = source(path);
+    let log = Log::default()
+        .update("11", "name", Some("edited"), Some("name 11"))
+        .update("11", "must", Some("5"), Some("11"))
+        .update("45", "note", Some("a note"), None)
+        .update("77", "cost", Some("not a number"), None)
+        .update("500", "name", Some("nobody"), None)
+        .delete("60")
+        .create("200", "name", "new")
+        .update("11", "name", Some("edited again"), Some("edited"))
+        .revert("11", Some("must"))
+        .revert("45", None)
+        .update("46", "gone", Some("x"), None)
+        .update("77", "cost", Some("1.25"), None)
+        .update("500", "must", Some("3"), None);
+    for at in 7..log.0.len() {
+        assert!(go_on(&folder, &original, &["id"], &log, at, &EXOTIC), "{at}");
+    }
+    // A deletion moves rows and a creation adds one: these are built in full.
+    assert!(!go_on(&folder, &original, &["id"], &log, 5, &EXOTIC));
+    assert!(!go_on(&folder, &original, &["id"], &log, 6, &EXOTIC));
+}
+
+#[test]
+fn an_output_or_original_that_was_changed_is_not_gone_on_from() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    write(&path, &exotic(&(0..40).collect::<Vec<_>>(), false), groups_of(10).build());
+    let original = source(path.clone());
+    let (key, editable) = (["id".to_owned()], editable(&EXOTIC));
+    let output = folder.path("output.parquet");
+    let built = run(&original, &["id"], &Log::default(), &EXOTIC, &output, apply).unwrap();
+    let (before, after) = (Replay::new(), Log::default().update("5", "name", None, None).replay());
+    let stamp = OutputStamp { parts: built.parts, ..OutputStamp::new(built.output.file, built.output.rows) };
+    let goes_on = || {
+        let task = ApplyTask {
+            original: &original,
+            key: &key,
+            replay: &after,
+            editable: &editable,
+            earlier: Some(&built.original),
+            output: &output,
+            format: Format::Parquet,
+        };
+        let again = RebuildTask { task: &task, before: &before, output: &stamp, report: &built.report };
+        rebuild(&again, &Control::unwatched()).unwrap().is_some()
+    };
+    let touch = |path: &Path| {
+        let file = File::options().append(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    };
+    touch(&output);
+    assert!(!goes_on());
+    run(&original, &["id"], &Log::default(), &EXOTIC, &output, apply).unwrap();
+    touch(&path);
+    assert!(!goes_on());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn going_on_never_differs_from_a_full_build(
+        ids in proptest::sample::subsequence((0i64..60).collect::<Vec<_>>(), 20..60).prop_shuffle(),
+        is_sorted in any::<bool>(),
+        required in any::<bool>(),
+        first in proptest::collection::vec(step(), 0..30),
+        then in proptest::collection::vec(step(), 1..4),
+    ) {
+        let folder = Folder::new();
+        let mut ids = ids;
+        if is_sorted {
+            ids.sort_unstable();
+        }
+        let path = folder.path("original.parquet");
+        write(&path, &exotic(&ids, required), groups_of(5).build());
+        let names = ["name", "cost", "must", "kind", "note", "gone"];
+        let at = first.len();
+        let log = first.iter().chain(&then).enumerate().fold(Log::default(), |log, (place, (kind, id, column, value))| {
+            let key = id.to_string();
+            match kind {
+                // Mostly such that going on is possible.
+                0 if place < at => log.delete(&key),
+                1 => log.revert(&key, None),
+                2 | 3 => log.revert(&key, Some(names[*column])),
+                4 if place < at => log.create(&key, names[*column], value.as_deref().unwrap_or("7")),
+                _ => log.update(&key, names[*column], value.as_deref(), Some("5")),
+            }
+        });
+        go_on(&folder, &source(path), &["id"], &log, at, &EXOTIC);
+    }
+}
