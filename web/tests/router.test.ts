@@ -10,6 +10,7 @@ describe('parsePath', () => {
     ['/projects/BIRDSTRIKES/flow', { name: 'flow', project: 'BIRDSTRIKES' }],
     ['/projects/BIRDSTRIKES/datasets/strikes', { name: 'dataset', project: 'BIRDSTRIKES', dataset: 'strikes' }],
     ['/projects/BIRDSTRIKES/webapps/fix/', { name: 'table', project: 'BIRDSTRIKES', webapp: 'fix' }],
+    ['/projects/BIRDSTRIKES/webapps/fix/log', { name: 'log', project: 'BIRDSTRIKES', webapp: 'fix' }],
   ])('knows %s', (path, route) => expect(parsePath(path)).toEqual(route));
 
   it.each(['/nowhere', '/projects/A/datasets', '/projects/A/webapps/b/c', '/projects/A/other/b', '/projects/%E0%A4%A'])(
@@ -22,6 +23,7 @@ describe('parsePath', () => {
       expect(parsePath(href.flow(name))).toEqual({ name: 'flow', project: name });
       expect(parsePath(href.dataset(name, name))).toEqual({ name: 'dataset', project: name, dataset: name });
       expect(parsePath(href.table(name, name))).toEqual({ name: 'table', project: name, webapp: name });
+      expect(parsePath(href.log(name, name))).toEqual({ name: 'log', project: name, webapp: name });
     }
   });
 });

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Components, ContentBuilder, Ref};
 use utoipa::{Modify, OpenApi};
 
-use crate::handlers::{builds, datasets, node, projects, row_api, session, table};
+use crate::handlers::{builds, datasets, log, node, projects, row_api, session, table};
 use crate::views::ProblemView;
 
 #[derive(OpenApi)]
@@ -39,6 +39,9 @@ use crate::views::ProblemView;
         table::rows,
         table::edit,
         table::history,
+        log::show,
+        log::plan,
+        log::revert,
         table::links,
         table::presence,
         table::reload,

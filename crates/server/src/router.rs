@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::error::Problem;
-use crate::handlers::{builds, datasets, node, projects, row_api, session, table};
+use crate::handlers::{builds, datasets, log, node, projects, row_api, session, table};
 use crate::state::{Limits, Server};
 use crate::{assets, auth, observe};
 
@@ -45,6 +45,9 @@ fn routes(limits: &Limits) -> Vec<Route> {
         post("/api/v1/projects/{project}/webapps/{webapp}/rows/query", table::rows),
         post("/api/v1/projects/{project}/webapps/{webapp}/edits", table::edit).layer(edits),
         get("/api/v1/projects/{project}/webapps/{webapp}/history", table::history),
+        get("/api/v1/projects/{project}/webapps/{webapp}/log", log::show),
+        post("/api/v1/projects/{project}/webapps/{webapp}/revert/plan", log::plan),
+        post("/api/v1/projects/{project}/webapps/{webapp}/revert", log::revert),
         get("/api/v1/projects/{project}/webapps/{webapp}/links/{column}", table::links),
         post("/api/v1/projects/{project}/webapps/{webapp}/presence", table::presence),
         post("/api/v1/projects/{project}/webapps/{webapp}/reload", table::reload),

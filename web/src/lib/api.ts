@@ -10,9 +10,13 @@ import type {
   Cell,
   Job,
   LinkOptions,
+  LogFilter,
+  LogPage,
   Project,
   ProjectSummary,
   Query,
+  Reverted,
+  RevertPlan,
   RowPage,
   Session,
   Webapp,
@@ -193,6 +197,31 @@ export const api = {
     const query = new URLSearchParams(column === undefined ? { key } : { key, column });
     return call('GET', `${webappPath(project, webapp)}/history?${query.toString()}`);
   },
+  log: (
+    project: string,
+    webapp: string,
+    filter: LogFilter,
+    before: number | null,
+    limit: number,
+    signal?: Signal,
+  ): Promise<LogPage> => {
+    const query = new URLSearchParams({ ...filter, limit: String(limit) });
+    if (before !== null) query.set('before', String(before));
+    return call('GET', `${webappPath(project, webapp)}/log?${query.toString()}`, { signal });
+  },
+  planRevert: (project: string, webapp: string, filter: LogFilter, signal?: Signal): Promise<RevertPlan> =>
+    call('POST', `${webappPath(project, webapp)}/revert/plan`, { body: { filter }, signal }),
+  revert: (
+    project: string,
+    webapp: string,
+    filter: LogFilter,
+    upTo: number,
+    reason: string | null,
+  ): Promise<Reverted> =>
+    call('POST', `${webappPath(project, webapp)}/revert`, { body: { filter, up_to: upTo, reason } }),
+  /** The whole log as CSV. */
+  logFile: (project: string, webapp: string): string =>
+    `/webapps/${part(project)}/${part(webapp)}/read-all-edits`,
   links: (project: string, webapp: string, column: string, term: string, signal?: Signal): Promise<LinkOptions> =>
     call(
       'GET',

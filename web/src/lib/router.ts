@@ -9,6 +9,7 @@ export type Route =
   | { name: 'flow'; project: string }
   | { name: 'dataset'; project: string; dataset: string }
   | { name: 'table'; project: string; webapp: string }
+  | { name: 'log'; project: string; webapp: string }
   | { name: 'not-found' };
 
 /** The place a path stands for. Never throws: what is not known is `not-found`. */
@@ -22,12 +23,15 @@ export function parsePath(path: string): Route {
       return { name: 'not-found' };
     }
   }
-  const [first, project, kind, item] = parts;
+  const [first, project, kind, item, view] = parts;
   if (first === undefined) return { name: 'projects' };
   if (first === 'signin' && parts.length === 1) return { name: 'signin' };
   if (first !== 'projects') return { name: 'not-found' };
   if (project === undefined) return { name: 'projects' };
   if (kind === undefined || (kind === 'flow' && parts.length === 3)) return { name: 'flow', project };
+  if (kind === 'webapps' && item !== undefined && view === 'log' && parts.length === 5) {
+    return { name: 'log', project, webapp: item };
+  }
   if (item === undefined || parts.length !== 4) return { name: 'not-found' };
   if (kind === 'datasets') return { name: 'dataset', project, dataset: item };
   if (kind === 'webapps') return { name: 'table', project, webapp: item };
@@ -44,6 +48,7 @@ export const href = {
   node: (project: string, node: string): string => `/projects/${part(project)}?node=${part(node)}`,
   dataset: (project: string, dataset: string): string => `/projects/${part(project)}/datasets/${part(dataset)}`,
   table: (project: string, webapp: string): string => `/projects/${part(project)}/webapps/${part(webapp)}`,
+  log: (project: string, webapp: string): string => `/projects/${part(project)}/webapps/${part(webapp)}/log`,
 };
 
 /**

@@ -296,6 +296,50 @@ export interface EditAnswer {
   links: Links;
 }
 
+/** Which events of a log; those that fit everything that is said. */
+export interface LogFilter {
+  user?: string;
+  action?: string;
+  key?: string;
+  column?: string;
+  batch_id?: string;
+  source?: string;
+  since?: string;
+  until?: string;
+}
+
+export interface LogEvent extends HistoryEvent {
+  key: string;
+}
+
+export interface LogPage {
+  events: LogEvent[];
+  before: number | null;
+  position: number;
+}
+
+export interface RevertChange {
+  key: string;
+  column: string | null;
+  action: 'update' | 'create' | 'delete' | 'revert';
+  from: Cell;
+  to: Cell;
+}
+
+export interface RevertPlan {
+  events: number;
+  up_to: number;
+  count: number;
+  overtaken: number;
+  changes: RevertChange[];
+}
+
+export interface Reverted {
+  batch_id: string;
+  changed: number;
+  failed: (RevertChange & { result: { status: string; message?: string } })[];
+}
+
 export interface HistoryEvent {
   id: number;
   date: string;

@@ -2,6 +2,7 @@
 
 mod edit;
 mod feed;
+mod log;
 mod open;
 mod read;
 mod resolve;
@@ -9,6 +10,7 @@ mod rows;
 
 pub use edit::{Change, CurrentCell, EDITS_MAX, Edit, EditAnswer, EditRequest, EditResult, Seen};
 pub use feed::{Feed, FeedEvent, Hello, Presence};
+pub use log::{LOG_PAGE_MAX, LogFilter, LogPage, REVERT_CHANGES_MAX, RevertChange, RevertPlan, Reverted};
 pub use open::OpenWebapps;
 pub use read::{ColumnView, Description, History, LinkOptions};
 pub use resolve::{EditColumn, Resolved, TableColumn};

@@ -109,8 +109,7 @@ impl App {
         let slot = self.slot(&project.key, name);
         let mut place = slot.open.lock().await;
         if let Some(open) = place.as_ref() {
-            if open.was_checked_against(&project)
-                || (open.resolved.webapp == *definition && open.is_of(self, &project))
+            if open.was_checked_against(&project) || (open.resolved.webapp == *definition && open.is_of(self, &project))
             {
                 open.touch(&project);
                 return Ok(open.clone());

@@ -2,6 +2,7 @@
 
 pub(crate) mod builds;
 pub(crate) mod datasets;
+pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod projects;
 pub(crate) mod row_api;

@@ -6,6 +6,7 @@ mod bad_input;
 mod browser;
 mod builds;
 mod edits;
+mod log;
 mod row_api;
 mod streams;
 

@@ -67,12 +67,7 @@ pub(super) fn run(shared: &Shared, connection: Connection, mut requests: mpsc::R
 
 /// The first request and those that are to share its commit: all that wait and, since most of a commit is a wait for the
 /// disk, those of the `likely` ones that come within `patience`.
-fn gather(
-    first: Request,
-    requests: &mut mpsc::Receiver<Request>,
-    likely: usize,
-    patience: Duration,
-) -> Vec<Request> {
+fn gather(first: Request, requests: &mut mpsc::Receiver<Request>, likely: usize, patience: Duration) -> Vec<Request> {
     let mut events = first.append.events.len();
     let mut batch = vec![first];
     let started = Instant::now();
