@@ -112,7 +112,7 @@ fn plain(bytes: &[u8]) -> Option<usize> {
     for (number, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let controls = word.wrapping_sub(ONES * 0x20) & !word;
-        let quotes = zeros(word ^ ONES * u64::from(b'"')) | zeros(word ^ ONES * u64::from(b'\\'));
+        let quotes = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
         let marked = (controls | quotes) & (ONES * 0x80);
         if marked != 0 {
             return Some(number * 8 + marked.trailing_zeros() as usize / 8);

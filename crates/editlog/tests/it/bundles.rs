@@ -147,7 +147,7 @@ fn python(bytes: &[u8], keys: &SignerKey, kept: Option<&str>) -> (i32, String) {
     std::fs::write(&path, bytes).unwrap();
     let keys_path = folder.path().join("keys");
     std::fs::write(&keys_path, format!("{}\n", keys.verifier())).unwrap();
-    let mut command = Command::new("python3");
+    let mut command = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned()));
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify-editlog.py"));
     command.arg(&path).arg("--keys").arg(&keys_path);
     if let Some(kept) = kept {
