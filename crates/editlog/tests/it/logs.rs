@@ -94,12 +94,6 @@ impl Log {
         verifier.finish()
     }
 
-    /// The findings, one on each line.
-    pub fn findings(&self) -> String {
-        let findings = self.report().findings;
-        findings.iter().map(|finding| format!("{finding}\n")).collect()
-    }
-
     /// Gives the events the ids of their places, as somebody does who hides a gap.
     pub fn renumber(&mut self) {
         for (place, event) in self.events.iter_mut().enumerate() {
