@@ -4,7 +4,7 @@
 //!     cargo run --release -p stet-engine --example build_rate -- [ROWS] [EDITS] [KEY_COLUMNS] [FOLDER]
 //!
 //! With a folder, `original.parquet`, `edits.parquet` (the log) and `edited.parquet` are left there, for other programs
-//! to do the same work.
+//! to do the same work. With `PARTS=1` in the environment the output is a folder of files.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -43,18 +43,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = folder.join("original.parquet");
     let original = FileSource { dataset: "original".into(), path, format: Format::Parquet, columns: None };
     generate(&original.path, rows)?;
-    let events: Vec<Event> = (0..edits).map(|edit| event(rows, edit, key.len())).collect();
+    let events = || (0..edits).map(|edit| event(rows, edit, key.len()));
     if std::env::args().nth(4).is_some() {
         let options = WriteOptions::from(Format::Parquet);
         let file = std::fs::File::create(folder.join("edits.parquet"))?;
-        write_events(events.iter().cloned().map(Ok::<_, EngineError>), file, options, &Control::unwatched())?;
+        write_events(events().map(Ok::<_, EngineError>), file, options, &Control::unwatched())?;
     }
-    let replay = Replay::of(&events);
-    drop(events);
+    let mut replay = Replay::new();
+    events().for_each(|event| replay.push(&event));
+    println!("peak memory with the log folded: {} MB", peak_memory_kb() / 1000);
 
     let editable = [("name", ColumnType::Text), ("cost", ColumnType::Number), ("count", ColumnType::Integer)]
         .map(|(name, column_type)| EditableColumn { name: name.into(), column_type });
-    let output = folder.join("edited.parquet");
+    let output = folder.join(if std::env::var_os("PARTS").is_some() { "edited/" } else { "edited.parquet" });
     let task = ApplyTask {
         original: &original,
         key: &key,
@@ -78,15 +79,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("  peak memory until here: {} MB", peak_memory_kb() / 1000);
 
         // One edit more, of a row in the middle that the log does not know or does.
-        let cpu = cpu_ms();
         let mut one = event(rows, edits, key.len());
         one.column_name = Some("name".into());
-        let before = (0..edits).map(|edit| event(rows, edit, key.len())).filter(|event| event.key == one.key);
-        let before: Vec<Event> = before.collect();
+        let before: Vec<Event> = events().filter(|event| event.key == one.key).collect();
         let after = Replay::of(before.iter().chain([&one]));
         let before = Replay::of(&before);
         let stamp = OutputStamp { parts: built.parts, ..OutputStamp::new(built.output.file, built.output.rows) };
-        let started = Instant::now();
+        let (started, cpu) = (Instant::now(), cpu_ms());
         let task = ApplyTask { replay: &after, earlier: Some(&built.original), ..task };
         let again = RebuildTask { task: &task, before: &before, output: &stamp, report: &built.report };
         let again = rebuild(&again, &Control::unwatched())?;

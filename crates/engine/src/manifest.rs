@@ -1,10 +1,12 @@
 //! The manifest beside each output: of what it was made, so that everybody can tell whether it is up to date.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stet_domain::event::EventId;
+use stet_domain::project::Format;
 
 use crate::control::Control;
 use crate::error::EngineError;
@@ -85,17 +87,23 @@ pub struct OutputParts {
     pub groups: Vec<GroupStamp>,
     /// How many created rows there are.
     pub rows_created: u64,
-    /// The output file once it was in place: a file with another size or time is not gone on from.
-    pub file: Option<FilePrint>,
+    /// Whether the log creates rows, for which columns have to allow nulls, even if none of them is in the output.
+    pub has_created: bool,
+    /// The output's files once they were in place: files of other sizes or times are not gone on from.
+    pub files: Vec<FileStamp>,
 }
 
 /// What became of a row group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStamp {
     /// Its rows in the original.
     pub rows_in: u64,
     /// Its rows in the output; none of them: it is not there.
     pub rows_out: u64,
+    /// For each editable column with overrides how many rows have one. A column without any is the original's, byte for
+    /// byte, and becomes so again with its last override gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<String, u64>,
 }
 
 /// What a build would work on now.
@@ -152,9 +160,9 @@ impl fmt::Display for StaleReason {
 }
 
 impl Manifest {
-    /// Where the manifest of an output is: beside it, with `.stet.json` behind its name.
+    /// Where the manifest of an output (a file or a folder) is: beside it, with `.stet.json` behind its name.
     pub fn path_of(output: &Path) -> PathBuf {
-        let mut name = output.as_os_str().to_owned();
+        let mut name = output.components().as_path().as_os_str().to_owned();
         name.push(".stet.json");
         PathBuf::from(name)
     }
@@ -196,14 +204,14 @@ impl Manifest {
     /// # Errors
     /// When a file is there and cannot be read.
     pub fn stale_reasons(output: &Path, present: &Present<'_>) -> Result<Vec<StaleReason>, EngineError> {
-        let Some(print) = print_of(output)? else {
+        let Some(bytes) = bytes_of(output)? else {
             return Ok(vec![StaleReason::NeverBuilt]);
         };
         let Some(manifest) = Manifest::read(output)? else {
             return Ok(vec![StaleReason::NoManifest]);
         };
         let mut reasons = Vec::new();
-        if print.bytes != manifest.output.bytes {
+        if bytes != manifest.output.bytes {
             reasons.push(StaleReason::OutputChanged);
         }
         if manifest.recipe != *present.recipe {
@@ -308,9 +316,26 @@ fn is_same(source: &FileSource, stamp: &InputStamp) -> Result<bool, EngineError>
     Ok(true)
 }
 
-fn print_of(path: &Path) -> Result<Option<FilePrint>, EngineError> {
-    match FilePrint::of(path.to_owned()) {
-        Ok(print) => Ok(Some(print)),
+/// The present files of an output: the file, or the files of the folder in order of their names.
+///
+/// # Errors
+/// When there are none, or they cannot be looked at.
+pub(crate) fn prints_of(output: &Path) -> Result<Vec<FilePrint>, EngineError> {
+    let format = if output.is_dir() {
+        Format::Parquet
+    } else {
+        Format::of_path(&output.to_string_lossy()).unwrap_or(Format::Parquet)
+    };
+    let source = FileSource { dataset: "output".into(), path: output.to_owned(), format, columns: None };
+    Ok(source.fingerprint()?.files)
+}
+
+/// The size of an output; none when there is none.
+fn bytes_of(output: &Path) -> Result<Option<u64>, EngineError> {
+    match prints_of(output) {
+        Ok(prints) => Ok(Some(prints.iter().map(|print| print.bytes).sum())),
+        // A folder without files in it is no output either.
+        Err(EngineError::Missing { .. } | EngineError::Schema { .. }) => Ok(None),
         Err(EngineError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

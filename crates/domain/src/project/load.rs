@@ -566,7 +566,9 @@ fn read_dataset(stem: &str, file: &FileText) -> Result<Dataset, Problem> {
 /// A path of a project file stays below its connection's folder.
 fn check_path(path: &str) -> Result<(), String> {
     let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
-    if path.is_empty() || path.starts_with('/') || path.contains(['\\', '\0']) || path.split('/').any(bad_part) {
+    // A `/` at the end says that it is a folder.
+    let parts = path.strip_suffix('/').unwrap_or(path);
+    if path.contains(['\\', '\0']) || parts.split('/').any(bad_part) {
         return Err(format!("`{path}` is not a path below the connection's folder: write it such as strikes/2026.csv"));
     }
     Ok(())

@@ -81,7 +81,7 @@ pub enum Format {
 impl Format {
     /// The format that a file's name tells by its ending.
     pub fn of_path(path: &str) -> Option<Format> {
-        let (_, ending) = path.rsplit_once('.')?;
+        let (_, ending) = path.strip_suffix('/').unwrap_or(path).rsplit_once('.')?;
         match ending.to_ascii_lowercase().as_str() {
             "csv" => Some(Format::Csv),
             "parquet" => Some(Format::Parquet),

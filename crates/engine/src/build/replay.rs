@@ -16,8 +16,7 @@ use super::{list, misfit_reason};
 use crate::cell::{Appender, schema_of};
 use crate::control::Control;
 use crate::error::EngineError;
-use crate::read::Batches;
-use crate::write::{WriteOptions, Written, write_file};
+use crate::write::{DatasetWriter, Output, WriteOptions, Written, at};
 
 const BATCH_ROWS: usize = 8_192;
 
@@ -91,27 +90,28 @@ pub fn replay(task: &ReplayTask<'_>, control: &Control) -> Result<ReplayBuild, E
         report: ReplayReport { events: task.replay.events(), ..ReplayReport::default() },
     };
 
-    // The state is in memory, so its rows are; only the arrays of one batch are made at a time.
-    let mut batches = Vec::with_capacity(rows.len() / BATCH_ROWS + 1);
-    for part in rows.chunks(BATCH_ROWS) {
-        control.check()?;
+    let output = Output::create(task.output, task.format)?.into_writer()?;
+    let mut writer = DatasetWriter::new(output, &schema, WriteOptions::from(task.format))?;
+    let rows_total = Some(rows.len() as u64);
+    for (batch, part) in rows.chunks(BATCH_ROWS).enumerate() {
         let mut appenders: Vec<Appender> =
             schema.fields().iter().map(|field| Appender::new(field.data_type(), part.len())).collect();
         for (key, row) in part {
             pivot.append(key, row, &mut appenders);
         }
         let arrays: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
-        let batch = RecordBatch::try_new(schema.clone(), arrays?)
+        let rows = RecordBatch::try_new(schema.clone(), arrays?)
             .map_err(|source| EngineError::Internal { action: "making rows", source: Box::new(source) })?;
-        batches.push(Ok(batch));
+        writer.write(&rows).map_err(|error| at(task.output, error))?;
+        control.report((batch * BATCH_ROWS + part.len()) as u64, rows_total)?;
     }
+    let output = writer.finish().map_err(|error| at(task.output, error))?;
+    let (file, _) = output.into_output()?.commit()?;
     let mut report = pivot.report;
     report.rows_out = rows.len() as u64;
     report.misfits.sort();
     report.not_editable.sort();
-
-    let stream = Batches { schema, batches: Box::new(batches.into_iter()) };
-    let output = write_file(task.output, stream, WriteOptions::from(task.format), control)?;
+    let output = Written { rows: report.rows_out, file };
     Ok(ReplayBuild {
         report,
         log_position: task.replay.position(),

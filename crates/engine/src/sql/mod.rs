@@ -37,7 +37,7 @@ use crate::control::Control;
 use crate::error::EngineError;
 use crate::manifest::InputStamp;
 use crate::read::FileSource;
-use crate::write::{AtomicFile, DatasetWriter, WriteOptions, Written, at};
+use crate::write::{DatasetWriter, Output, WriteOptions, Written, at};
 
 use column::SqlCell;
 use spool::{Spool, Spooled, convert};
@@ -330,7 +330,8 @@ fn write(
 ) -> Result<Written, EngineError> {
     let schema = schema_of(columns);
     let mut rows = 0u64;
-    let mut writer = DatasetWriter::new(AtomicFile::create(task.output)?, &schema, WriteOptions::from(task.format))?;
+    let output = Output::create(task.output, task.format)?.into_writer()?;
+    let mut writer = DatasetWriter::new(output, &schema, WriteOptions::from(task.format))?;
     loop {
         let batch = next_batch(task, &mut spooled, columns, &schema, rows)?;
         if batch.num_rows() == 0 {
@@ -341,7 +342,8 @@ fn write(
         control.report(rows, None)?;
     }
     let file = writer.finish().map_err(|error| at(task.output, error))?;
-    Ok(Written { rows, file: file.commit()? })
+    let (file, _) = file.into_output()?.commit()?;
+    Ok(Written { rows, file })
 }
 
 fn next_batch(

@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::EngineError;
 
-const BUFFER_BYTES: usize = 1024 * 1024;
+pub(super) const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// A file in the making. It is written beside its place under a temporary name and put in place by
 /// [`AtomicFile::commit`]; dropped before that (an error, a panic, a cancelled build), it leaves nothing behind, and what
@@ -36,6 +36,10 @@ impl AtomicFile {
     pub fn create(path: &Path) -> Result<AtomicFile, EngineError> {
         let folder = folder_of(path);
         std::fs::create_dir_all(folder).map_err(EngineError::io("create the folder", folder))?;
+        if path.is_dir() {
+            let message = "there is a folder in its place: move it away, or write a `/` at the end of the path";
+            return Err(EngineError::io("write", path)(io::Error::new(io::ErrorKind::IsADirectory, message)));
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".stet-").suffix(".tmp");
         // Without this the file would keep the owner-only permissions of temporary files; the process umask applies.
@@ -126,7 +130,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -17,8 +17,10 @@
 
 mod csv;
 mod file;
+mod folder;
 mod json;
 mod parquet;
+mod target;
 
 use std::io::Write;
 use std::path::Path;
@@ -32,8 +34,10 @@ use crate::error::EngineError;
 use crate::read::Batches;
 
 pub use file::{AtomicFile, Digested, HashingWriter, digest_text};
+pub(crate) use folder::AtomicFolder;
 pub use parquet::writer_properties;
 pub(crate) use parquet::{ROW_GROUP_ROWS, parquet_error, plain};
+pub(crate) use target::{Output, OutputWriter, is_folder};
 
 /// The form in which rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

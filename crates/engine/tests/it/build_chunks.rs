@@ -19,16 +19,14 @@ use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 use stet_domain::ColumnType;
 use stet_domain::project::Format;
-use stet_domain::replay::Replay;
-use stet_engine::build::{ApplyBuild, ApplyTask, RebuildTask, apply, apply_row_by_row, rebuild};
+use stet_engine::build::{ApplyBuild, ApplyTask, apply, apply_row_by_row};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
-use stet_engine::manifest::OutputStamp;
 use stet_engine::read::FileSource;
 
 use crate::build_support::{Folder, Log, editable, rows_in};
 
-fn source(path: PathBuf) -> FileSource {
+pub fn source(path: PathBuf) -> FileSource {
     FileSource { dataset: "original".into(), path, format: Format::Parquet, columns: None }
 }
 
@@ -61,7 +59,7 @@ fn both(folder: &Folder, original: &FileSource, key: &[&str], log: &Log, columns
 }
 
 /// Rows of many types, in row groups of a few rows; keys in an order of their own.
-fn exotic(ids: &[i64], required: bool) -> RecordBatch {
+pub fn exotic(ids: &[i64], required: bool) -> RecordBatch {
     let n = ids.len();
     let text = |id: &i64| (id % 3 != 0).then(|| format!("name {id}"));
     let lists: Vec<Option<Vec<Option<i32>>>> = ids
@@ -91,17 +89,17 @@ fn exotic(ids: &[i64], required: bool) -> RecordBatch {
         .unwrap()
 }
 
-fn write(path: &Path, batch: &RecordBatch, properties: WriterProperties) {
+pub fn write(path: &Path, batch: &RecordBatch, properties: WriterProperties) {
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();
 }
 
-fn groups_of(rows: usize) -> parquet::file::properties::WriterPropertiesBuilder {
+pub fn groups_of(rows: usize) -> parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder().set_max_row_group_row_count(Some(rows)).set_data_page_row_count_limit(3)
 }
 
-const EXOTIC: [(&str, ColumnType); 5] = [
+pub const EXOTIC: [(&str, ColumnType); 5] = [
     ("name", ColumnType::Text),
     ("cost", ColumnType::Decimal { precision: 12, scale: 2 }),
     ("must", ColumnType::Integer),
@@ -275,7 +273,7 @@ fn an_original_that_is_replaced_in_the_middle_of_a_build_is_an_error_that_says_s
     assert_eq!(folder.files(), ["original.parquet"]);
 }
 
-fn step() -> impl Strategy<Value = (u8, i64, usize, Option<String>)> {
+pub fn step() -> impl Strategy<Value = (u8, i64, usize, Option<String>)> {
     let value = prop_oneof![Just(None), "[a-z]{1,4}".prop_map(Some), "[0-9]{1,3}".prop_map(Some)];
     (0u8..10, 0i64..60, 0usize..6, value)
 }
@@ -318,150 +316,5 @@ proptest! {
         let key: &[&str] = if two_keys { &["id", "kind"] } else { &["id"] };
         let columns: Vec<_> = EXOTIC.into_iter().filter(|(name, _)| !two_keys || *name != "kind").collect();
         both(&folder, &source(path), key, &log, &columns);
-    }
-}
-
-/// Builds at one position of the log, goes on to its end, and compares with a build of the whole log. The result says
-/// whether going on was possible.
-fn go_on(
-    folder: &Folder,
-    original: &FileSource,
-    key: &[&str],
-    log: &Log,
-    at: usize,
-    columns: &[(&str, ColumnType)],
-) -> bool {
-    let [output, whole] = ["output.parquet", "whole.parquet"].map(|name| folder.path(name));
-    let first = Log(log.0[..at].to_vec());
-    let built = run(original, key, &first, columns, &output, apply).unwrap();
-    let expected = run(original, key, log, columns, &whole, apply).unwrap();
-    let touched: Vec<_> = log.0[at..].iter().map(|event| event.key.clone()).collect();
-    let of = |log: &Log| Replay::of(log.0.iter().filter(|event| touched.contains(&event.key)));
-    let (before, after) = (of(&first), of(log));
-    let key: Vec<String> = key.iter().map(|name| (*name).to_owned()).collect();
-    let editable = editable(columns);
-    let task = ApplyTask {
-        original,
-        key: &key,
-        replay: &after,
-        editable: &editable,
-        earlier: Some(&built.original),
-        output: &output,
-        format: Format::Parquet,
-    };
-    let stamp =
-        OutputStamp { parts: built.parts.clone(), ..OutputStamp::new(built.output.file.clone(), built.output.rows) };
-    let again = RebuildTask { task: &task, before: &before, output: &stamp, report: &built.report };
-    let old = std::fs::read(&output).unwrap();
-    match rebuild(&again, &Control::unwatched()).unwrap() {
-        None => {
-            assert_eq!(std::fs::read(&output).unwrap(), old);
-            false
-        }
-        Some(gone_on) => {
-            assert_eq!(rows_in(&output), rows_in(&whole));
-            assert_eq!(gone_on.report, expected.report);
-            assert_eq!(gone_on.log_position, expected.log_position);
-            assert_eq!(gone_on.output.rows, expected.output.rows);
-            true
-        }
-    }
-}
-
-#[test]
-fn going_on_after_new_edits_gives_the_rows_and_the_account_of_a_full_build() {
-    let folder = Folder::new();
-    let path = folder.path("original.parquet");
-    let ids: Vec<i64> = (0..100).collect();
-    write(&path, &exotic(&ids, true), groups_of(10).build());
-    let original = source(path);
-    let log = Log::default()
-        .update("11", "name", Some("edited"), Some("name 11"))
-        .update("11", "must", Some("5"), Some("11"))
-        .update("45", "note", Some("a note"), None)
-        .update("77", "cost", Some("not a number"), None)
-        .update("500", "name", Some("nobody"), None)
-        .delete("60")
-        .create("200", "name", "new")
-        .update("11", "name", Some("edited again"), Some("edited"))
-        .revert("11", Some("must"))
-        .revert("45", None)
-        .update("46", "gone", Some("x"), None)
-        .update("77", "cost", Some("1.25"), None)
-        .update("500", "must", Some("3"), None);
-    for at in 7..log.0.len() {
-        assert!(go_on(&folder, &original, &["id"], &log, at, &EXOTIC), "{at}");
-    }
-    // A deletion moves rows and a creation adds one: these are built in full.
-    assert!(!go_on(&folder, &original, &["id"], &log, 5, &EXOTIC));
-    assert!(!go_on(&folder, &original, &["id"], &log, 6, &EXOTIC));
-}
-
-#[test]
-fn an_output_or_original_that_was_changed_is_not_gone_on_from() {
-    let folder = Folder::new();
-    let path = folder.path("original.parquet");
-    write(&path, &exotic(&(0..40).collect::<Vec<_>>(), false), groups_of(10).build());
-    let original = source(path.clone());
-    let (key, editable) = (["id".to_owned()], editable(&EXOTIC));
-    let output = folder.path("output.parquet");
-    let built = run(&original, &["id"], &Log::default(), &EXOTIC, &output, apply).unwrap();
-    let (before, after) = (Replay::new(), Log::default().update("5", "name", None, None).replay());
-    let stamp = OutputStamp { parts: built.parts, ..OutputStamp::new(built.output.file, built.output.rows) };
-    let goes_on = || {
-        let task = ApplyTask {
-            original: &original,
-            key: &key,
-            replay: &after,
-            editable: &editable,
-            earlier: Some(&built.original),
-            output: &output,
-            format: Format::Parquet,
-        };
-        let again = RebuildTask { task: &task, before: &before, output: &stamp, report: &built.report };
-        rebuild(&again, &Control::unwatched()).unwrap().is_some()
-    };
-    let touch = |path: &Path| {
-        let file = File::options().append(true).open(path).unwrap();
-        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    };
-    touch(&output);
-    assert!(!goes_on());
-    run(&original, &["id"], &Log::default(), &EXOTIC, &output, apply).unwrap();
-    touch(&path);
-    assert!(!goes_on());
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn going_on_never_differs_from_a_full_build(
-        ids in proptest::sample::subsequence((0i64..60).collect::<Vec<_>>(), 20..60).prop_shuffle(),
-        is_sorted in any::<bool>(),
-        required in any::<bool>(),
-        first in proptest::collection::vec(step(), 0..30),
-        then in proptest::collection::vec(step(), 1..4),
-    ) {
-        let folder = Folder::new();
-        let mut ids = ids;
-        if is_sorted {
-            ids.sort_unstable();
-        }
-        let path = folder.path("original.parquet");
-        write(&path, &exotic(&ids, required), groups_of(5).build());
-        let names = ["name", "cost", "must", "kind", "note", "gone"];
-        let at = first.len();
-        let log = first.iter().chain(&then).enumerate().fold(Log::default(), |log, (place, (kind, id, column, value))| {
-            let key = id.to_string();
-            match kind {
-                // Mostly such that going on is possible.
-                0 if place < at => log.delete(&key),
-                1 => log.revert(&key, None),
-                2 | 3 => log.revert(&key, Some(names[*column])),
-                4 if place < at => log.create(&key, names[*column], value.as_deref().unwrap_or("7")),
-                _ => log.update(&key, names[*column], value.as_deref(), Some("5")),
-            }
-        });
-        go_on(&folder, &source(path), &["id"], &log, at, &EXOTIC);
     }
 }

@@ -1,6 +1,7 @@
 //! What the engine promises, tested from outside.
 #![allow(clippy::unwrap_used)]
 
+mod build_again;
 mod build_apply;
 mod build_chunks;
 mod build_replay;

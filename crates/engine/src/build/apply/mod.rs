@@ -18,9 +18,9 @@ use super::keys::{BatchKeys, KeyCheck, KeyColumns, KeyIndex};
 use crate::cell::{arrow_type_of, column_type_of, columns_of};
 use crate::control::Control;
 use crate::error::EngineError;
-use crate::manifest::{InputStamp, OutputParts, OutputStamp};
-use crate::read::{FilePrint, FileSource};
-use crate::write::{AtomicFile, DatasetWriter, WriteOptions, Written, at};
+use crate::manifest::{FileStamp, InputStamp, OutputParts, OutputStamp, prints_of};
+use crate::read::FileSource;
+use crate::write::{DatasetWriter, Output, WriteOptions, Written, at};
 
 use rows::Editor;
 
@@ -39,7 +39,8 @@ pub struct ApplyTask<'a> {
     pub editable: &'a [EditableColumn],
     /// What is known of the original from an earlier build, so that an unchanged file is not hashed again.
     pub earlier: Option<&'a InputStamp>,
-    /// The file to write.
+    /// The file to write. A path that ends with a separator, or where a folder is, means a folder: each row group is a file
+    /// of its own then, so that a rebuild writes only those that new events touch.
     pub output: &'a Path,
     /// Its format.
     pub format: Format,
@@ -120,9 +121,14 @@ fn apply_by(task: &ApplyTask<'_>, control: &Control, way: Way) -> Result<ApplyBu
 
 /// Puts a file in place and gives the account of the build.
 fn finish(task: &ApplyTask<'_>, made: Made, original: InputStamp, started: Instant) -> Result<ApplyBuild, EngineError> {
-    let output = Written { rows: made.report.rows_out, file: made.file.commit()? };
+    let (file, files) = made.output.commit()?;
+    let output = Written { rows: made.report.rows_out, file };
     let parts = match made.parts {
-        Some(parts) => Some(OutputParts { file: Some(FilePrint::of(task.output.to_owned())?), ..parts }),
+        Some(parts) => {
+            let prints = prints_of(task.output)?.into_iter().zip(files);
+            let files = prints.map(|(print, file)| FileStamp { print, sha256: file.sha256 }).collect();
+            Some(OutputParts { files, ..parts })
+        }
         None => None,
     };
     Ok(ApplyBuild {
@@ -135,9 +141,9 @@ fn finish(task: &ApplyTask<'_>, made: Made, original: InputStamp, started: Insta
     })
 }
 
-/// A file that is whole and not yet in place.
+/// An output that is whole and not yet in place.
 struct Made {
-    file: AtomicFile,
+    output: Output,
     report: ApplyReport,
     parts: Option<OutputParts>,
 }
@@ -160,7 +166,7 @@ pub struct RebuildTask<'a> {
 /// are copied from the present output. None, and nothing done, when that cannot be: the original or the output is not
 /// what it was, rows were created or deleted, or most row groups are touched. The caller then builds in full.
 ///
-/// The rows are those that [`apply`] gives. The bytes are too, unless a chunk has lost its last edit by now.
+/// The bytes are those that [`apply`] gives.
 ///
 /// # Errors
 /// As [`apply`].
@@ -171,10 +177,12 @@ pub fn rebuild(rebuild: &RebuildTask<'_>, control: &Control) -> Result<Option<Ap
     let original = &task.original.settled()?;
     let prints = original.fingerprint()?;
     let is_same = prints.files.iter().eq(stamp.files.iter().map(|file| &file.print));
-    if !is_same || parts.file != FilePrint::of(task.output.to_owned()).ok() {
+    let is_present =
+        prints_of(task.output).is_ok_and(|prints| prints.iter().eq(parts.files.iter().map(|file| &file.print)));
+    if !is_same || !is_present {
         return Ok(None);
     }
-    let Some((plan, opened)) = chunks::open(task, original, parts.rows_created > 0)? else { return Ok(None) };
+    let Some((plan, opened)) = chunks::open(task, original, parts.has_created)? else { return Ok(None) };
     let index = KeyIndex::new(task.replay, &plan.keys.columns);
     let mut editor = Editor::new(task.replay, &plan, &index);
     let earlier = chunks::Earlier { before: rebuild.before, parts, report: rebuild.report, output: task.output };
@@ -184,9 +192,9 @@ pub fn rebuild(rebuild: &RebuildTask<'_>, control: &Control) -> Result<Option<Ap
         Err(error) => return Err(original.changed_since(&prints).err().unwrap_or_else(|| at(task.output, error))),
         Ok(patched) => patched,
     };
-    let Some((file, report)) = patched else { return Ok(None) };
+    let Some(chunks::Patched { output, report, parts }) = patched else { return Ok(None) };
     original.changed_since(&prints)?;
-    let made = Made { file, report, parts: Some(parts.clone()) };
+    let made = Made { output, report, parts: Some(parts) };
     finish(task, made, stamp.clone(), started).map(Some)
 }
 
@@ -203,18 +211,18 @@ fn make(task: &ApplyTask<'_>, original: &FileSource, control: &Control, way: Way
     let index = KeyIndex::new(task.replay, &plan.keys.columns);
     let mut editor = Editor::new(task.replay, &plan, &index);
     let mut check = KeyCheck::new();
-    let file = AtomicFile::create(task.output)?;
+    let output = Output::create(task.output, task.format)?;
     let made = match &opened {
-        Some(opened) => chunks::copy(opened, original, &mut editor, &mut check, file, control),
-        None => write_rows(task, original, &mut editor, &mut check, file, control),
+        Some(opened) => chunks::copy(opened, original, &mut editor, &mut check, output, control),
+        None => write_rows(task, original, &mut editor, &mut check, output, control),
     };
-    let (file, rows_out, parts) = made.map_err(|error| at(task.output, error))?;
+    let (output, rows_out, parts) = made.map_err(|error| at(task.output, error))?;
     let rows_in = check.rows();
     check.finish(original, &plan.keys, control)?;
     let mut report = editor.finish();
     report.rows_in = rows_in;
     report.rows_out = rows_out;
-    Ok(Made { file, report, parts })
+    Ok(Made { output, report, parts })
 }
 
 /// Reads, edits and writes all rows.
@@ -223,13 +231,13 @@ fn write_rows(
     original: &FileSource,
     editor: &mut Editor<'_>,
     check: &mut KeyCheck,
-    file: AtomicFile,
+    output: Output,
     control: &Control,
-) -> Result<(AtomicFile, u64, Option<OutputParts>), EngineError> {
+) -> Result<(Output, u64, Option<OutputParts>), EngineError> {
     let plan = editor.plan;
     let rows_total = original.rows_known()?;
     let mut rows_out = 0;
-    let mut writer = DatasetWriter::new(file, &plan.schema, WriteOptions::from(task.format))?;
+    let mut writer = DatasetWriter::new(output.into_writer()?, &plan.schema, WriteOptions::from(task.format))?;
     for batch in original.batches(None, BATCH_ROWS)?.batches {
         let batch = batch?;
         let keys = BatchKeys::new(&batch, &plan.keys.places)?;
@@ -244,7 +252,7 @@ fn write_rows(
         writer.write(&batch)?;
         control.check()?;
     }
-    Ok((writer.finish()?, rows_out, None))
+    Ok((writer.finish()?.into_output()?, rows_out, None))
 }
 
 /// What goes where.

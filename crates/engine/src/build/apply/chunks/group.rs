@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, new_null_array};
 use arrow_schema::DataType;
+use arrow_select::concat::concat;
 use arrow_select::filter::filter;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, compute_leaves};
 use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::RowGroupReader;
@@ -24,7 +25,7 @@ use crate::cell::CellReader;
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::FileSource;
-use crate::read::parquet::{damaged, guarded};
+use crate::read::parquet::{SharedFile, damaged, guarded};
 use crate::write::parquet_error;
 
 const KEY_BATCH_ROWS: usize = 32 * 1024;
@@ -45,8 +46,10 @@ pub(super) struct Work<'a> {
 
 /// One leaf of one row group of the output.
 pub(super) enum Chunk {
-    /// The bytes of a leaf of the original's row group.
+    /// The bytes of a leaf of the row group that is worked on: the original's, or in a rebuild the present output's.
     Copy(usize),
+    /// In a rebuild the bytes of a leaf of the original's row group.
+    CopyOriginal(usize),
     /// Encoded from Arrow arrays.
     Encoded(Box<ArrowColumnChunk>),
     /// Rewritten at the level of Parquet's own values.
@@ -62,6 +65,8 @@ pub(super) struct Prepared<'a> {
     pub(super) matched: Vec<u32>,
     pub(super) account: Editor<'a>,
     pub(super) rows_out: usize,
+    /// For each editable column how many rows have an override.
+    pub(super) overrides: Vec<u64>,
     /// The leaves in the order of the output's schema; none when no row is left.
     pub(super) chunks: Vec<Chunk>,
 }
@@ -82,9 +87,9 @@ impl<'a> Work<'a> {
         let (keys, hits) = self.find(group)?;
         let matched = hits.iter().map(|hit| hit.known).collect();
         let mut account = editor.part();
-        let (kept, dropped, touched) = self.sort_out(&hits, &mut account);
-        let mut prepared =
-            Prepared { group: place, keys, matched, account, rows_out: group.rows - dropped.len(), chunks: Vec::new() };
+        let (kept, dropped, overrides) = self.sort_out(&hits, &mut account);
+        let rows_out = group.rows - dropped.len();
+        let mut prepared = Prepared { group: place, keys, matched, account, rows_out, overrides, chunks: Vec::new() };
         if prepared.rows_out == 0 {
             // The overrides of dropped rows go with them, so there is nothing left to take account of.
             return Ok(prepared);
@@ -93,7 +98,7 @@ impl<'a> Work<'a> {
         in_order(
             columns.len(),
             self.column_threads,
-            |column| self.column(group, &columns[column], &touched, &kept, &dropped, editor),
+            |column| self.column(group, &columns[column], &prepared.overrides, &kept, &dropped, editor),
             |(chunks, account)| {
                 prepared.chunks.extend(chunks);
                 if let Some(account) = account {
@@ -139,10 +144,10 @@ impl<'a> Work<'a> {
         self.plan.keys.places.iter().map(of).collect()
     }
 
-    /// Parts the rows that the log knows into kept and dropped ones, and finds the editable columns with overrides.
-    fn sort_out(&self, hits: &[Hit], account: &mut Editor<'a>) -> (Vec<Hit>, Vec<u32>, Vec<bool>) {
+    /// Parts the rows that the log knows into kept and dropped ones, and counts the overrides of each editable column.
+    fn sort_out(&self, hits: &[Hit], account: &mut Editor<'a>) -> (Vec<Hit>, Vec<u32>, Vec<u64>) {
         let (mut kept, mut dropped) = (Vec::with_capacity(hits.len()), Vec::new());
-        let mut touched = vec![false; self.plan.editable.len()];
+        let mut overrides = vec![0; self.plan.editable.len()];
         for hit in hits {
             let (key, state) = self.index.rows[hit.known as usize];
             if account.whole_row(key, state) {
@@ -151,24 +156,24 @@ impl<'a> Work<'a> {
             }
             kept.push(*hit);
             for place in state.overrides().filter_map(|(column, ..)| account.rules.place(column)) {
-                touched[place] = true;
+                overrides[place] += 1;
             }
         }
-        (kept, dropped, touched)
+        (kept, dropped, overrides)
     }
 
     /// The leaves of one column, and the account of its overrides when it has some.
-    fn column(
+    pub(super) fn column(
         &self,
         group: &Group,
         column: &OutputColumn,
-        touched: &[bool],
+        overrides: &[u64],
         hits: &[Hit],
         dropped: &[u32],
         editor: &Editor<'a>,
     ) -> Result<(Vec<Chunk>, Option<Editor<'a>>), EngineError> {
         self.control.check()?;
-        let touched_place = column.editable.filter(|place| touched[*place]);
+        let touched_place = column.editable.filter(|place| overrides[*place] > 0);
         let treatment = column.treatments.get(group.file).copied();
         let (Some(original), Some(treatment)) = (column.original, treatment) else {
             return self.encode(group, column, touched_place, hits, dropped, editor);
@@ -289,22 +294,51 @@ impl<'a> Work<'a> {
         Ok((chunks?, touched.map(|_| account)))
     }
 
+    /// Some rows of a column of the original, given in ascending order.
+    pub(super) fn rows_of(&self, group: &Group, column: usize, rows: &[u32]) -> Result<ArrayRef, EngineError> {
+        let ranges = rows.iter().map(|row| *row as usize..*row as usize + 1);
+        let selection = RowSelection::from_consecutive_ranges(ranges, group.rows);
+        let builder = self.builder(group, &[column], rows.len()).with_row_selection(selection);
+        let mut reader = guarded(|| builder.build())
+            .map_err(|what| self.damaged(group, &what))?
+            .map_err(|error| self.damaged(group, &error))?;
+        let mut parts = Vec::new();
+        while let Some(batch) = guarded(|| reader.next()).unwrap_or_else(|what| Some(Err(what))) {
+            parts.push(batch.map_err(|error| self.damaged(group, &error))?.column(0).clone());
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(|part| part.as_ref()).collect();
+        let array = concat(&parts).map_err(arrow_error)?;
+        if array.len() != rows.len() {
+            return Err(self.damaged(group, &"it has other rows than its metadata says"));
+        }
+        Ok(array)
+    }
+
     pub(super) fn reader(
         &self,
         group: &Group,
         columns: &[usize],
         rows_max: usize,
     ) -> Result<ParquetRecordBatchReader, EngineError> {
-        let file = &self.layout.files[group.file];
-        let roots = columns.iter().map(|column| file.places[*column]);
-        let mask = ProjectionMask::roots(file.metadata.parquet_schema(), roots);
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.file.clone(), file.metadata.clone())
-            .with_row_groups(vec![group.place])
-            .with_projection(mask)
-            .with_batch_size(rows_max.min(group.rows));
+        let builder = self.builder(group, columns, rows_max);
         guarded(|| builder.build())
             .map_err(|what| self.damaged(group, &what))?
             .map_err(|error| self.damaged(group, &error))
+    }
+
+    fn builder(
+        &self,
+        group: &Group,
+        columns: &[usize],
+        rows_max: usize,
+    ) -> ParquetRecordBatchReaderBuilder<SharedFile> {
+        let file = &self.layout.files[group.file];
+        let roots = columns.iter().map(|column| file.places[*column]);
+        let mask = ProjectionMask::roots(file.metadata.parquet_schema(), roots);
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file.file.clone(), file.metadata.clone())
+            .with_row_groups(vec![group.place])
+            .with_projection(mask)
+            .with_batch_size(rows_max.min(group.rows))
     }
 
     fn for_each_batch(

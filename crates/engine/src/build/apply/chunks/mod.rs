@@ -13,6 +13,7 @@ mod patch;
 mod pipeline;
 mod sink;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use stet_domain::project::Format;
@@ -25,12 +26,12 @@ use crate::error::EngineError;
 use crate::manifest::{GroupStamp, OutputParts};
 use crate::read::FileSource;
 use crate::read::parquet::open_all;
-use crate::write::AtomicFile;
+use crate::write::Output;
 
 use group::Work;
 use layout::Layout;
 use pipeline::in_order;
-use sink::Sink;
+use sink::{Origin, Place, Sink};
 
 /// Threads that work on row groups at once, whatever the number of cores: each of them takes memory.
 const THREADS_MAX: usize = 16;
@@ -38,9 +39,10 @@ const THREADS_MAX: usize = 16;
 /// The original's files, opened, when they can be copied in chunks.
 pub(super) struct Opened {
     layout: Layout,
+    has_created: bool,
 }
 
-pub(super) use patch::{Earlier, patch};
+pub(super) use patch::{Earlier, Patched, patch};
 
 /// Opens an original to copy it in chunks; none when the output has to be written row by row: see [`Layout::new`].
 pub(super) fn open(
@@ -53,7 +55,7 @@ pub(super) fn open(
     }
     let (schema, files) = open_all(original, original.files()?)?;
     let plan = Plan::new(task, original, &schema, has_created)?;
-    Ok(Layout::new(files, &plan, has_created)?.map(|layout| (plan, Opened { layout })))
+    Ok(Layout::new(files, &plan, has_created)?.map(|layout| (plan, Opened { layout, has_created })))
 }
 
 /// Writes the edited dataset and gives its count of rows. The editor gets the whole account, and the check all keys.
@@ -62,9 +64,9 @@ pub(super) fn copy(
     source: &FileSource,
     editor: &mut Editor<'_>,
     check: &mut KeyCheck,
-    file: AtomicFile,
+    output: Output,
     control: &Control,
-) -> Result<(AtomicFile, u64, Option<OutputParts>), EngineError> {
+) -> Result<(Output, u64, Option<OutputParts>), EngineError> {
     let layout = &opened.layout;
     let (plan, index) = (editor.plan, editor.index);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
@@ -80,7 +82,7 @@ pub(super) fn copy(
         rows_total: layout.groups.iter().map(|group| group.rows as u64).sum(),
         rows_done: &rows_done,
     };
-    let mut sink = Sink::new(file, layout)?;
+    let mut sink = Sink::new(output, layout)?;
     let mut rows_out = 0;
     let mut groups = Vec::with_capacity(layout.groups.len());
     let template = editor.part();
@@ -98,9 +100,14 @@ pub(super) fn copy(
             rows_out += prepared.rows_out as u64;
             if prepared.rows_out > 0 {
                 let group = &layout.groups[prepared.group];
-                sink.write(source, &layout.files[group.file], group, prepared.rows_out, prepared.chunks)?;
+                let place = Place { source, file: &layout.files[group.file], group };
+                sink.write(Origin { own: place, original: place }, prepared.rows_out, prepared.chunks)?;
             }
-            groups.push(GroupStamp { rows_in: rows_in as u64, rows_out: prepared.rows_out as u64 });
+            groups.push(GroupStamp {
+                rows_in: rows_in as u64,
+                rows_out: prepared.rows_out as u64,
+                overrides: named(plan, &prepared.overrides),
+            });
             control.check()
         },
     )?;
@@ -109,6 +116,12 @@ pub(super) fn copy(
         control.check()?;
         rows_created += sink.write_created(plan, batches)?;
     }
-    let parts = OutputParts { groups, rows_created, file: None };
+    let parts = OutputParts { groups, rows_created, has_created: opened.has_created, files: Vec::new() };
     Ok((sink.finish()?, rows_out + rows_created, Some(parts)))
+}
+
+/// The counts of overrides of the editable columns that have some, by the names of the columns.
+fn named(plan: &Plan, overrides: &[u64]) -> BTreeMap<String, u64> {
+    let named = plan.editable.iter().zip(overrides).filter(|(_, count)| **count > 0);
+    named.map(|(column, count)| (column.name.clone(), *count)).collect()
 }

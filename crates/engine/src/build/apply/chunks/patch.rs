@@ -1,6 +1,6 @@
 //! Going on from an earlier output: only the chunks that new events touch are written anew.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
@@ -9,6 +9,7 @@ use arrow_select::interleave::interleave;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::compute_leaves;
+use stet_domain::Value;
 use stet_domain::apply::{ApplyReport, ReportList};
 use stet_domain::project::Format;
 use stet_domain::replay::{Replay, RowState};
@@ -16,7 +17,7 @@ use stet_domain::replay::{Replay, RowState};
 use super::Opened;
 use super::group::{Chunk, Hit, Work};
 use super::layout::{Group, OutputColumn, groups_of};
-use super::sink::Sink;
+use super::sink::{Origin, Place, Sink};
 use crate::build::apply::rows::{Editor, Overlay, arrow_error};
 use crate::cell::CellReader;
 use crate::control::Control;
@@ -24,7 +25,7 @@ use crate::error::EngineError;
 use crate::manifest::OutputParts;
 use crate::read::FileSource;
 use crate::read::parquet::{ParquetFile, damaged, guarded, open_all};
-use crate::write::{AtomicFile, parquet_error};
+use crate::write::{Output, is_folder, parquet_error};
 
 const BATCH_ROWS: usize = 16 * 1024;
 
@@ -37,6 +38,13 @@ pub(in crate::build::apply) struct Earlier<'a> {
     pub(in crate::build::apply) output: &'a Path,
 }
 
+/// An output that was gone on from.
+pub(in crate::build::apply) struct Patched {
+    pub(in crate::build::apply) output: Output,
+    pub(in crate::build::apply) report: ApplyReport,
+    pub(in crate::build::apply) parts: OutputParts,
+}
+
 /// Writes the present output with the touched rows as they are now, and gives the whole account; none when that cannot be.
 pub(in crate::build::apply) fn patch(
     opened: &Opened,
@@ -44,7 +52,7 @@ pub(in crate::build::apply) fn patch(
     editor: &mut Editor<'_>,
     earlier: &Earlier<'_>,
     control: &Control,
-) -> Result<Option<(AtomicFile, ApplyReport)>, EngineError> {
+) -> Result<Option<Patched>, EngineError> {
     let layout = &opened.layout;
     let (plan, index) = (editor.plan, editor.index);
     let whole = |row: &RowState| row.deleted || row.created.is_some();
@@ -93,27 +101,31 @@ pub(in crate::build::apply) fn patch(
 
     let mut before = Editor::new(earlier.before, plan, index);
     let mut after = editor.part();
-    let mut sink = Sink::new(AtomicFile::create(earlier.output)?, layout)?;
-    for (place, present_group) in present.groups.iter().enumerate() {
+    let mut groups = earlier.parts.groups.clone();
+    let mut sink = Sink::new(Output::create(earlier.output, Format::Parquet)?, layout)?;
+    for (place, group) in present.groups.iter().enumerate() {
         control.check()?;
-        let file = &present.files[present_group.file];
-        let original = present.original_of[place].filter(|group| !found[*group].is_empty());
+        let own = Place { source: &present.source, file: &present.files[group.file], group };
+        let touched = present.original_of[place].filter(|group| !found[*group].is_empty());
+        let Some(touched) = touched else {
+            if !sink.keep(&earlier.parts.files[group.file])? {
+                let chunks = (0..layout.descriptor.num_columns()).map(Chunk::Copy).collect();
+                sink.write(Origin { own, original: own }, group.rows, chunks)?;
+            }
+            continue;
+        };
+        let original = &layout.groups[touched];
+        let overrides = &mut groups[touched].overrides;
         let mut chunks = Vec::with_capacity(layout.descriptor.num_columns());
         for column in &layout.columns {
-            let changed = match original {
-                Some(group) => {
-                    let original = &layout.groups[group];
-                    Patch { work: &work, earlier, column, original, file, present: present_group, hits: &found[group] }
-                        .chunks(&mut before, &mut after)?
-                }
-                None => None,
-            };
-            match changed {
+            let patch = Patch { work: &work, earlier, column, original, own, hits: &found[touched] };
+            match patch.chunks(&mut before, &mut after, overrides)? {
                 Some(changed) => chunks.extend(changed),
                 None => chunks.extend(column.leaves.clone().map(Chunk::Copy)),
             }
         }
-        sink.write(&present.source, file, present_group, present_group.rows, chunks)?;
+        let original = Place { source, file: &layout.files[original.file], group: original };
+        sink.write(Origin { own, original }, group.rows, chunks)?;
     }
     for hit in found.iter().flatten() {
         let (key, state) = index.rows[hit.known as usize];
@@ -130,7 +142,8 @@ pub(in crate::build::apply) fn patch(
         }
     }
     let Some(report) = exchanged(report, before.account(), after.account()) else { return Ok(None) };
-    Ok(Some((sink.finish()?, report)))
+    let parts = OutputParts { groups, files: Vec::new(), ..earlier.parts.clone() };
+    Ok(Some(Patched { output: sink.finish()?, report, parts }))
 }
 
 /// The present output, opened.
@@ -147,9 +160,10 @@ impl Present {
     fn open(opened: &Opened, editor: &Editor<'_>, earlier: &Earlier<'_>) -> Result<Option<Present>, EngineError> {
         let layout = &opened.layout;
         let path = earlier.output.to_owned();
-        let source =
-            FileSource { dataset: "output".into(), path: path.clone(), format: Format::Parquet, columns: None };
-        let Ok((schema, files)) = open_all(&source, vec![path]) else { return Ok(None) };
+        let source = FileSource { dataset: "output".into(), path, format: Format::Parquet, columns: None };
+        let paths = earlier.parts.files.iter().map(|file| file.print.path.clone()).collect();
+        let Ok((schema, files)) = open_all(&source, paths) else { return Ok(None) };
+        let is_folder = is_folder(earlier.output);
         let is_same_schema = schema.fields() == editor.plan.schema.fields()
             && files.iter().all(|file| file.metadata.parquet_schema().columns() == layout.descriptor.columns());
         let groups = groups_of(&files);
@@ -166,7 +180,9 @@ impl Present {
         }
         let created: u64 = groups.iter().skip(original_of.len()).map(|group| group.rows as u64).sum();
         original_of.resize(groups.len(), None);
-        if !is_same_schema || !is_same_original || created != earlier.parts.rows_created {
+        // In a folder every row group is a file, so that one can be kept without another.
+        let is_parted = !is_folder || files.iter().all(|file| file.metadata.metadata().num_row_groups() == 1);
+        if !is_same_schema || !is_same_original || !is_parted || created != earlier.parts.rows_created {
             return Ok(None);
         }
         Ok(Some(Present { source, files, groups, original_of }))
@@ -178,19 +194,59 @@ struct Patch<'a, 'w> {
     work: &'a Work<'w>,
     earlier: &'a Earlier<'a>,
     column: &'a OutputColumn,
+    /// The row group in the original.
     original: &'a Group,
-    file: &'a ParquetFile,
-    present: &'a Group,
+    /// The row group in the present output.
+    own: Place<'a>,
     hits: &'a [Hit],
 }
 
-impl Patch<'_, '_> {
-    /// The new leaves of the column, with the overrides as they were and as they are taken into the accounts; none when no
-    /// touched row has, or had, an override in it.
-    fn chunks(&self, before: &mut Editor<'_>, after: &mut Editor<'_>) -> Result<Option<Vec<Chunk>>, EngineError> {
-        let work = self.work;
+/// What is to be done with one cell: the override's value, or the original's value again.
+enum Cell {
+    Set(Option<Value>),
+    Restore,
+}
+
+impl<'w> Patch<'_, 'w> {
+    /// The new leaves of the column, with the overrides as they were and as they are taken into the accounts and counted;
+    /// none when no touched row has, or had, an override in it.
+    fn chunks(
+        &self,
+        before: &mut Editor<'_>,
+        after: &mut Editor<'w>,
+        overrides: &mut BTreeMap<String, u64>,
+    ) -> Result<Option<Vec<Chunk>>, EngineError> {
         let Some(place) = self.column.editable else { return Ok(None) };
-        let name = &work.plan.editable[place].name;
+        let name = &self.work.plan.editable[place].name;
+        let (cells, had, has) = self.cells(name, before, after)?;
+        if had + has == 0 {
+            return Ok(None);
+        }
+        let count = overrides.get(name).copied().unwrap_or(0).saturating_sub(had) + has;
+        if count > 0 {
+            overrides.insert(name.clone(), count);
+            return self.encode(place, &cells).map(Some);
+        }
+        overrides.remove(name);
+        // Its last override is gone: the column becomes what it is where nobody ever edited it.
+        let nothing = vec![0; self.work.plan.editable.len()];
+        let (chunks, _) = self.work.column(self.original, self.column, &nothing, &[], &[], after)?;
+        let from_original = |chunk| match chunk {
+            Chunk::Copy(leaf) => Chunk::CopyOriginal(leaf),
+            other => other,
+        };
+        Ok(Some(chunks.into_iter().map(from_original).collect()))
+    }
+
+    /// What becomes of the cells of the column in touched rows, in order of the rows, and how many of them had and have an
+    /// override.
+    fn cells(
+        &self,
+        name: &str,
+        before: &mut Editor<'_>,
+        after: &mut Editor<'w>,
+    ) -> Result<(Vec<(u32, Cell)>, u64, u64), EngineError> {
+        let work = self.work;
         let (old, new) = (self.earlier.before.column(name), after.rules.replay().column(name));
         let had = |hit: &Hit| {
             let (key, _) = work.index.rows[hit.known as usize];
@@ -204,93 +260,104 @@ impl Patch<'_, '_> {
             let cell = row.cell(column)?;
             Some((key, column, cell, cell.overriding.as_ref()?))
         };
-        if !self.hits.iter().any(|hit| had(hit).is_some() || has(hit).is_some()) {
-            return Ok(None);
+        let touched: Vec<&Hit> = self.hits.iter().filter(|hit| had(hit).is_some() || has(hit).is_some()).collect();
+        let rows: Vec<u32> = touched.iter().map(|hit| hit.row).collect();
+        let originals = match self.column.original {
+            Some(original) if !rows.is_empty() => Some(work.rows_of(self.original, original, &rows)?),
+            _ => None,
+        };
+        let reader = originals.as_ref().map(|array| CellReader::new(array.as_ref()));
+        let (mut cells, mut had_count, mut has_count) = (Vec::with_capacity(touched.len()), 0, 0);
+        for (at, hit) in touched.into_iter().enumerate() {
+            let text = || reader.as_ref()?.text(at);
+            if let Some((key, column, cell, value)) = had(hit) {
+                had_count += 1;
+                before.cell(key, column, cell, value, text);
+            }
+            let value = has(hit).and_then(|(key, column, cell, value)| {
+                has_count += 1;
+                after.cell(key, column, cell, value, text)
+            });
+            cells.push((hit.row, value.map_or(Cell::Restore, Cell::Set)));
         }
+        Ok((cells, had_count, has_count))
+    }
+
+    /// Writes the column of the present output anew with other values in some cells.
+    fn encode(&self, place: usize, cells: &[(u32, Cell)]) -> Result<Vec<Chunk>, EngineError> {
+        let work = self.work;
         let field = work.plan.schema.field(work.plan.places[place]);
         let like = self.column.original.map(|original| {
             let leaf = work.layout.files[self.original.file].leaves(original).start;
             work.layout.group_metadata(self.original).column(leaf)
         });
-        let mut writers = self.column.writers(like)?;
-        let mut originals = match self.column.original {
-            Some(original) => Some(work.reader(self.original, &[original], BATCH_ROWS)?),
-            None => None,
+        let restored: Vec<u32> =
+            cells.iter().filter(|(_, cell)| matches!(cell, Cell::Restore)).map(|(row, _)| *row).collect();
+        let originals = match self.column.original {
+            Some(original) if !restored.is_empty() => Some(work.rows_of(self.original, original, &restored)?),
+            _ => None,
         };
+        let originals = originals.unwrap_or_else(|| new_null_array(field.data_type(), restored.len()));
+        let mut writers = self.column.writers(like)?;
         let mut present = self.present_reader(work.plan.places[place])?;
-        let mut hits = self.hits.iter().peekable();
-        let mut row = 0;
+        let mut cells = cells.iter().peekable();
+        let (mut row, mut restored) = (0, 0);
         while let Some(batch) = guarded(|| present.next()).unwrap_or_else(|what| Some(Err(what))) {
             work.control.check()?;
-            let array = batch.map_err(|error| self.damaged(&error))?.column(0).clone();
-            let source: Option<ArrayRef> = match &mut originals {
-                Some(originals) => match guarded(|| originals.next()).unwrap_or_else(|what| Some(Err(what))) {
-                    Some(Ok(batch)) if batch.num_rows() == array.len() => Some(batch.column(0).clone()),
-                    Some(Err(error)) => return Err(work.damaged(self.original, &error)),
-                    _ => return Err(work.damaged(self.original, &"it has other rows than its metadata says")),
-                },
-                None => None,
-            };
+            let mut array = batch.map_err(|error| self.damaged(&error))?.column(0).clone();
             let end = (row + array.len()) as u32;
             let mut overlay = Overlay::new(field.data_type());
-            let mut restored = Vec::new();
-            {
-                let reader = source.as_ref().map(|array| CellReader::new(array.as_ref()));
-                while let Some(hit) = hits.next_if(|hit| hit.row < end) {
-                    let at = hit.row as usize - row;
-                    let text = || reader.as_ref()?.text(at);
-                    let had = had(hit).map(|(key, column, cell, value)| before.cell(key, column, cell, value, text));
-                    let has = has(hit).map(|(key, column, cell, value)| after.cell(key, column, cell, value, text));
-                    match has.flatten() {
-                        Some(value) => overlay.push(at, value),
-                        None if had.is_some() => restored.push(at),
-                        None => {}
+            let mut from_original = Vec::new();
+            while let Some((at, cell)) = cells.next_if(|(at, _)| *at < end) {
+                let at = *at as usize - row;
+                match cell {
+                    Cell::Set(value) => overlay.push(at, value.clone()),
+                    Cell::Restore => {
+                        from_original.push((at, restored));
+                        restored += 1;
                     }
                 }
             }
-            let array = match (&source, restored.is_empty()) {
-                (_, true) => array,
-                (Some(source), false) => taken(&array, source, &restored)?,
-                (None, false) => {
-                    let nulls = new_null_array(field.data_type(), array.len());
-                    taken(&array, &nulls, &restored)?
-                }
-            };
-            let array = if overlay.is_empty() { array } else { overlay.over(&array)? };
+            if !from_original.is_empty() {
+                array = taken(&array, &originals, &from_original)?;
+            }
+            if !overlay.is_empty() {
+                array = overlay.over(&array)?;
+            }
             let leaves = compute_leaves(field, &array).map_err(parquet_error)?;
             for (leaf, writer) in leaves.iter().zip(&mut writers) {
                 writer.write(leaf).map_err(parquet_error)?;
             }
             row = end as usize;
         }
-        let chunks: Result<Vec<Chunk>, EngineError> = writers
-            .into_iter()
-            .map(|writer| Ok(Chunk::Encoded(Box::new(writer.close().map_err(parquet_error)?))))
-            .collect();
-        chunks.map(Some)
+        if row != self.own.group.rows {
+            return Err(self.damaged(&"it has other rows than its metadata says"));
+        }
+        let closed = writers.into_iter().map(|writer| writer.close().map_err(parquet_error));
+        closed.map(|chunk| Ok(Chunk::Encoded(Box::new(chunk?)))).collect()
     }
 
     fn present_reader(&self, root: usize) -> Result<ParquetRecordBatchReader, EngineError> {
-        let metadata = self.file.metadata.clone();
+        let metadata = self.own.file.metadata.clone();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), [root]);
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.file.clone(), metadata)
-            .with_row_groups(vec![self.present.place])
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.own.file.file.clone(), metadata)
+            .with_row_groups(vec![self.own.group.place])
             .with_projection(mask)
-            .with_batch_size(BATCH_ROWS.min(self.original.rows));
+            .with_batch_size(BATCH_ROWS.min(self.own.group.rows));
         guarded(|| builder.build()).map_err(|what| self.damaged(&what))?.map_err(|error| self.damaged(&error))
     }
 
     fn damaged(&self, error: &dyn std::fmt::Display) -> EngineError {
-        let place = format!("row group {}", self.present.place + 1);
-        damaged(self.work.source, &self.file.path, place, error)
+        let place = format!("row group {}", self.own.group.place + 1);
+        damaged(self.own.source, &self.own.file.path, place, error)
     }
 }
 
-/// An array with some of its rows taken from another one.
-fn taken(array: &ArrayRef, other: &ArrayRef, rows: &[usize]) -> Result<ArrayRef, EngineError> {
+/// An array with some of its rows (first of each pair) taken from rows of another one.
+fn taken(array: &ArrayRef, other: &ArrayRef, rows: &[(usize, usize)]) -> Result<ArrayRef, EngineError> {
     let mut sources: Vec<(usize, usize)> = (0..array.len()).map(|row| (0, row)).collect();
-    for row in rows {
-        sources[*row].0 = 1;
+    for (row, from) in rows {
+        sources[*row] = (1, *from);
     }
     interleave(&[array.as_ref(), other.as_ref()], &sources).map_err(arrow_error)
 }

@@ -7,16 +7,18 @@ use parquet::arrow::arrow_writer::compute_leaves;
 use parquet::basic::Type as PhysicalType;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
 use super::group::Chunk;
 use super::layout::{Group, Layout};
-use super::levels::nulls;
+use super::levels::{Buffered, nulls};
 use crate::build::apply::{BATCH_ROWS, Plan};
 use crate::error::EngineError;
+use crate::manifest::FileStamp;
 use crate::read::FileSource;
 use crate::read::parquet::{ParquetFile, ReadFrom, SharedFile, damaged};
-use crate::write::{AtomicFile, ROW_GROUP_ROWS, parquet_error};
+use crate::write::{AtomicFolder, Digested, Output, OutputWriter, ROW_GROUP_ROWS, parquet_error};
 
 /// Batches of created rows that make one row group.
 pub(super) const CREATED_BATCHES: usize = ROW_GROUP_ROWS / BATCH_ROWS;
@@ -27,36 +29,55 @@ const COPY_BYTES: usize = 1024 * 1024;
 /// Writes the output.
 pub(super) struct Sink<'a> {
     layout: &'a Layout,
-    writer: SerializedFileWriter<AtomicFile>,
+    target: Target,
+}
+
+/// Where row groups go.
+enum Target {
+    /// One behind the other into a file.
+    File(Box<SerializedFileWriter<OutputWriter>>),
+    /// Each into a file of its own.
+    Folder(AtomicFolder),
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(file: AtomicFile, layout: &'a Layout) -> Result<Sink<'a>, EngineError> {
-        let writer = SerializedFileWriter::new(file, layout.schema.clone(), layout.properties.clone());
-        Ok(Sink { layout, writer: writer.map_err(parquet_error)? })
+    pub(super) fn new(output: Output, layout: &'a Layout) -> Result<Sink<'a>, EngineError> {
+        let target = match output {
+            Output::Folder(folder) => Target::Folder(folder),
+            file => Target::File(Box::new(file_writer(file.into_writer()?, layout)?)),
+        };
+        Ok(Sink { layout, target })
     }
 
-    /// Writes one row group; what is copied is copied from a row group of `file`.
-    pub(super) fn write(
-        &mut self,
-        source: &FileSource,
-        file: &ParquetFile,
-        group: &Group,
-        rows: usize,
-        chunks: Vec<Chunk>,
-    ) -> Result<(), EngineError> {
-        let mut writer = self.writer.next_row_group().map_err(parquet_error)?;
-        for chunk in chunks {
-            match chunk {
-                Chunk::Copy(leaf) => copy(source, file, group, leaf, rows, self.layout.has_page_index, &mut writer)?,
-                Chunk::Encoded(chunk) => chunk.append_to_row_group(&mut writer).map_err(parquet_error)?,
-                Chunk::Buffered(chunk) => {
-                    let chunk = *chunk;
-                    writer.append_column(&chunk.bytes, chunk.close).map_err(parquet_error)?;
-                }
+    /// Writes a row group by `write`.
+    fn row_group(&mut self, write: impl WriteGroup) -> Result<(), EngineError> {
+        match &mut self.target {
+            Target::File(file) => {
+                let mut group = file.next_row_group().map_err(parquet_error)?;
+                write.write(&mut group)?;
+                group.close().map(drop).map_err(parquet_error)
+            }
+            Target::Folder(folder) => {
+                let mut file = file_writer(folder.part()?, self.layout)?;
+                let mut group = file.next_row_group().map_err(parquet_error)?;
+                write.write(&mut group)?;
+                group.close().map_err(parquet_error)?;
+                folder.add(file.into_inner().map_err(parquet_error)?)
             }
         }
-        writer.close().map(drop).map_err(parquet_error)
+    }
+
+    /// Takes over a whole file of the earlier output; false when the output is one file and its row groups are copied.
+    pub(super) fn keep(&mut self, file: &FileStamp) -> Result<bool, EngineError> {
+        let Target::Folder(folder) = &mut self.target else { return Ok(false) };
+        let digested = Digested { bytes: file.print.bytes, sha256: file.sha256.clone() };
+        folder.link(&file.print.path, digested).map(|()| true)
+    }
+
+    /// Writes one row group of copied and new chunks.
+    pub(super) fn write(&mut self, from: Origin<'_>, rows: usize, chunks: Vec<Chunk>) -> Result<(), EngineError> {
+        let layout = self.layout;
+        self.row_group(Chunks { layout, from, rows, chunks })
     }
 
     /// Writes created rows as one row group; gives their count.
@@ -65,50 +86,153 @@ impl<'a> Sink<'a> {
         if rows == 0 {
             return Ok(0);
         }
-        let mut writer = self.writer.next_row_group().map_err(parquet_error)?;
+        let layout = self.layout;
+        self.row_group(Created { layout, plan, batches, rows })?;
+        Ok(rows as u64)
+    }
+
+    /// Ends the output.
+    pub(super) fn finish(self) -> Result<Output, EngineError> {
+        match self.target {
+            Target::File(writer) => writer.into_inner().map_err(parquet_error)?.into_output(),
+            Target::Folder(mut folder) => {
+                if folder.is_empty() {
+                    // A dataset without rows has columns all the same.
+                    let file = file_writer(folder.part()?, self.layout)?;
+                    folder.add(file.into_inner().map_err(parquet_error)?)?;
+                }
+                Ok(Output::Folder(folder))
+            }
+        }
+    }
+}
+
+fn file_writer<W: Write + Send>(out: W, layout: &Layout) -> Result<SerializedFileWriter<W>, EngineError> {
+    SerializedFileWriter::new(out, layout.schema.clone(), layout.properties.clone()).map_err(parquet_error)
+}
+
+/// The content of one row group.
+trait WriteGroup {
+    fn write<W: Write + Send>(self, writer: &mut SerializedRowGroupWriter<'_, W>) -> Result<(), EngineError>;
+}
+
+/// Where chunks are copied from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    /// The row group that [`Chunk::Copy`] means.
+    pub(super) own: Place<'a>,
+    /// The row group that [`Chunk::CopyOriginal`] means.
+    pub(super) original: Place<'a>,
+}
+
+/// A row group in a file.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) source: &'a FileSource,
+    pub(super) file: &'a ParquetFile,
+    pub(super) group: &'a Group,
+}
+
+struct Chunks<'a> {
+    layout: &'a Layout,
+    from: Origin<'a>,
+    rows: usize,
+    chunks: Vec<Chunk>,
+}
+
+impl WriteGroup for Chunks<'_> {
+    fn write<W: Write + Send>(self, writer: &mut SerializedRowGroupWriter<'_, W>) -> Result<(), EngineError> {
+        for chunk in self.chunks {
+            match chunk {
+                Chunk::Copy(leaf) => copy(self.from.own, leaf, self.rows, self.layout.has_page_index, writer)?,
+                Chunk::CopyOriginal(leaf) => {
+                    copy(self.from.original, leaf, self.rows, self.layout.has_page_index, writer)?;
+                }
+                Chunk::Encoded(mut chunk) => {
+                    without_old_statistics(chunk.close_mut())?;
+                    chunk.append_to_row_group(writer).map_err(parquet_error)?;
+                }
+                Chunk::Buffered(chunk) => append(*chunk, writer)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Created<'a> {
+    layout: &'a Layout,
+    plan: &'a Plan,
+    batches: &'a [RecordBatch],
+    rows: usize,
+}
+
+impl WriteGroup for Created<'_> {
+    fn write<W: Write + Send>(self, writer: &mut SerializedRowGroupWriter<'_, W>) -> Result<(), EngineError> {
+        let (plan, rows) = (self.plan, self.rows);
         for (place, column) in self.layout.columns.iter().enumerate() {
             if column.editable.is_none() && !plan.keys.places.contains(&place) {
                 // Created rows have values in their key and editable columns only.
                 for leaf in column.leaves.clone() {
                     let chunk = nulls(&self.layout.descriptor.column(leaf), &self.layout.properties, rows);
-                    let chunk = chunk.map_err(parquet_error)?;
-                    writer.append_column(&chunk.bytes, chunk.close).map_err(parquet_error)?;
+                    append(chunk.map_err(parquet_error)?, writer)?;
                 }
                 continue;
             }
             let mut writers = column.writers(None)?;
-            for batch in batches {
+            for batch in self.batches {
                 let leaves = compute_leaves(plan.schema.field(place), batch.column(place)).map_err(parquet_error)?;
                 for (leaf, writer) in leaves.iter().zip(&mut writers) {
                     writer.write(leaf).map_err(parquet_error)?;
                 }
             }
             for column_writer in writers {
-                let chunk = column_writer.close().map_err(parquet_error)?;
-                chunk.append_to_row_group(&mut writer).map_err(parquet_error)?;
+                let mut chunk = column_writer.close().map_err(parquet_error)?;
+                without_old_statistics(chunk.close_mut())?;
+                chunk.append_to_row_group(writer).map_err(parquet_error)?;
             }
         }
-        writer.close().map_err(parquet_error)?;
-        Ok(rows as u64)
+        Ok(())
     }
+}
 
-    /// Ends the file.
-    pub(super) fn finish(self) -> Result<AtomicFile, EngineError> {
-        self.writer.into_inner().map_err(parquet_error)
-    }
+fn append<W: Write + Send>(chunk: Buffered, writer: &mut SerializedRowGroupWriter<'_, W>) -> Result<(), EngineError> {
+    let mut close = chunk.close;
+    without_old_statistics(&mut close)?;
+    writer.append_column(&chunk.bytes, close).map_err(parquet_error)
+}
+
+/// Leaves out the smallest and largest value in the fields that have no stated order (`min` and `max`); they stand in
+/// `min_value` and `max_value`. A chunk that is copied cannot have them, because reading does not tell whether it had: so
+/// none has, and a chunk is the same bytes whether it was just encoded or is copied from an earlier output.
+fn without_old_statistics(close: &mut ColumnCloseResult) -> Result<(), EngineError> {
+    let Some(statistics) = close.metadata.statistics() else { return Ok(()) };
+    let statistics = match statistics.clone() {
+        Statistics::Boolean(values) => Statistics::Boolean(values.with_backwards_compatible_min_max(false)),
+        Statistics::Int32(values) => Statistics::Int32(values.with_backwards_compatible_min_max(false)),
+        Statistics::Int64(values) => Statistics::Int64(values.with_backwards_compatible_min_max(false)),
+        Statistics::Int96(values) => Statistics::Int96(values.with_backwards_compatible_min_max(false)),
+        Statistics::Float(values) => Statistics::Float(values.with_backwards_compatible_min_max(false)),
+        Statistics::Double(values) => Statistics::Double(values.with_backwards_compatible_min_max(false)),
+        Statistics::ByteArray(values) => Statistics::ByteArray(values.with_backwards_compatible_min_max(false)),
+        Statistics::FixedLenByteArray(values) => {
+            Statistics::FixedLenByteArray(values.with_backwards_compatible_min_max(false))
+        }
+    };
+    let builder = close.metadata.clone().into_builder().set_statistics(statistics);
+    close.metadata = builder.build().map_err(parquet_error)?;
+    Ok(())
 }
 
 /// Copies a chunk as it is, with what the file says of it. Bloom filters are left behind: they are rare and can be made
 /// again.
 fn copy<W: Write + Send>(
-    source: &FileSource,
-    file: &ParquetFile,
-    group: &Group,
+    from: Place<'_>,
     leaf: usize,
     rows: usize,
     has_page_index: bool,
     writer: &mut SerializedRowGroupWriter<'_, W>,
 ) -> Result<(), EngineError> {
+    let Place { source, file, group } = from;
     let damaged =
         |error: &dyn std::fmt::Display| damaged(source, &file.path, format!("row group {}", group.place + 1), error);
     let metadata = file.metadata.metadata();
