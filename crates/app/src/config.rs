@@ -32,6 +32,9 @@ pub struct NodeConfig {
     /// How people sign in.
     #[serde(default)]
     pub login: LoginConfig,
+    /// What tables may take.
+    #[serde(default)]
+    pub limits: LimitsConfig,
 }
 
 /// What a node is for.
@@ -78,6 +81,30 @@ pub struct LoginConfig {
 impl Default for LoginConfig {
     fn default() -> Self {
         LoginConfig { session_idle_minutes: 8 * 60, session_hours_max: 7 * 24 }
+    }
+}
+
+/// What tables may take.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// After how many minutes a table that nobody uses or shows is closed; the next request opens it again.
+    pub webapp_idle_minutes: u32,
+    /// How much the orders of rows of one table may take, in megabytes: the ones that were not asked for the longest are
+    /// given up.
+    pub webapp_orders_megabytes: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        LimitsConfig { webapp_idle_minutes: 30, webapp_orders_megabytes: 128 }
+    }
+}
+
+impl LimitsConfig {
+    /// How much the orders of rows of one table may take, in bytes.
+    pub fn order_bytes_max(&self) -> usize {
+        (self.webapp_orders_megabytes as usize).saturating_mul(1024 * 1024)
     }
 }
 

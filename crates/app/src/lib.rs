@@ -28,7 +28,7 @@ pub use builds::{
     BuildMode, BuildReport, Job, JobId, JobState, LogLine, Progress, ReportFile, ReportFiles, Step, StepState,
 };
 pub use clock::Clock;
-pub use config::{Connection, LoginConfig, NODE_VERSION, NodeConfig, NodeRole};
+pub use config::{Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig, NodeRole};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview};
 pub use error::{AppError, Chain};
 pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};

@@ -156,7 +156,7 @@ impl App {
     }
 }
 
-fn require_admin(actor: &Actor) -> Result<(), AppError> {
+pub(crate) fn require_admin(actor: &Actor) -> Result<(), AppError> {
     if actor.profile == Profile::Admin {
         Ok(())
     } else {

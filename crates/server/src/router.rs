@@ -25,6 +25,7 @@ fn routes(limits: &Limits) -> Vec<Route> {
         get("/healthz", node::healthz),
         get("/metrics", node::metrics),
         get("/openapi.json", node::openapi),
+        get("/api/v1/status", node::status),
         // Session
         post("/api/v1/session", session::sign_in),
         get("/api/v1/session", session::show),
@@ -43,6 +44,7 @@ fn routes(limits: &Limits) -> Vec<Route> {
         // Webapp
         get("/api/v1/projects/{project}/webapps/{webapp}", table::show),
         post("/api/v1/projects/{project}/webapps/{webapp}/rows/query", table::rows),
+        get("/api/v1/projects/{project}/webapps/{webapp}/groups", table::groups),
         post("/api/v1/projects/{project}/webapps/{webapp}/edits", table::edit).layer(edits),
         get("/api/v1/projects/{project}/webapps/{webapp}/history", table::history),
         get("/api/v1/projects/{project}/webapps/{webapp}/log", log::show),

@@ -127,6 +127,10 @@ impl Board {
         self.sender.receiver_count() > 0
     }
 
+    pub(super) fn listeners(&self) -> usize {
+        self.present().len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.present().is_empty()
     }

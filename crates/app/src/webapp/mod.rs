@@ -7,6 +7,7 @@ mod open;
 mod read;
 mod resolve;
 mod rows;
+mod status;
 
 pub use edit::{Change, CurrentCell, EDITS_MAX, Edit, EditAnswer, EditRequest, EditResult, Seen};
 pub use feed::{Feed, FeedEvent, Hello, Presence};
@@ -14,5 +15,6 @@ pub use log::{LOG_PAGE_MAX, LogFilter, LogPage, REVERT_CHANGES_MAX, RevertChange
 pub use open::OpenWebapps;
 pub use read::{ColumnView, Description, History, LinkOptions};
 pub use resolve::{EditColumn, Resolved, TableColumn};
-pub use rows::{CellEdit, EditState, LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row};
-pub use stet_engine::live::{Filter, Query, Sort, StateFilter, Test};
+pub use rows::{CellEdit, EditState, LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups};
+pub use status::{NodeStatus, OpenTable, ProcessMemory, TableLimits};
+pub use stet_engine::live::{Filter, Group, GroupQuery, GroupSort, Query, Sort, StateFilter, Test};

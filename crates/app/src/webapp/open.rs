@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use stet_domain::project::{Project, Webapp};
 use stet_domain::{Actor, EventId, Key, Login, ProjectKey, WebappName};
 use stet_engine::control::Control;
-use stet_engine::live::{LinkIndex, LiveTable};
+use stet_engine::live::{LinkIndex, LiveTable, TableLimits};
 use stet_engine::read::{FileSource, Fingerprint};
 use stet_engine::snapshot::Snapshot;
 use stet_store::Editlog;
@@ -27,8 +27,8 @@ use crate::error::{AppError, Chain};
 /// How often the original's files are looked at for a change.
 const LOOK_AT_ORIGINAL: Duration = Duration::from_secs(1);
 
-/// How long a table that nobody looks at stays open.
-const IDLE: Duration = Duration::from_secs(15 * 60);
+/// The shortest time for which a table stays open: whoever has just opened it is about to use it.
+const IDLE_MIN: Duration = Duration::from_secs(2);
 
 /// How many events are read from the log at a time.
 const EVENTS_AT_ONCE: usize = 10_000;
@@ -42,7 +42,7 @@ const ANNOUNCED_ROWS_MAX: usize = 200;
 /// The tables that are open.
 #[derive(Default)]
 pub struct OpenWebapps {
-    slots: Mutex<HashMap<(ProjectKey, WebappName), Arc<Slot>>>,
+    pub(super) slots: Mutex<HashMap<(ProjectKey, WebappName), Arc<Slot>>>,
 }
 
 impl OpenWebapps {
@@ -63,8 +63,8 @@ impl OpenWebapps {
 
 /// The place of one open table; its lock makes sure that it is opened once.
 #[derive(Default)]
-struct Slot {
-    open: tokio::sync::Mutex<Option<Arc<OpenWebapp>>>,
+pub(super) struct Slot {
+    pub(super) open: tokio::sync::Mutex<Option<Arc<OpenWebapp>>>,
 }
 
 /// A table as it is open: one loading of its original. When the original is loaded again, another takes its place, and
@@ -180,7 +180,9 @@ impl App {
                 links.insert(editable.column.clone(), index);
             }
 
-            let live = LiveTable::open(snapshot, &table_spec(&resolved, &links))?;
+            let limits =
+                TableLimits { order_bytes_max: app.inner.config.limits.order_bytes_max(), ..TableLimits::default() };
+            let live = LiveTable::open_with(snapshot, &table_spec(&resolved, &links), limits)?;
             let mut events = Vec::new();
             reader.scan(None, None, &mut |event| {
                 events.push(event);
@@ -240,9 +242,8 @@ impl App {
                 {
                     tracing::warn!(project = %name.0, webapp = %name.1, error = %Chain(&error), "cannot read linked datasets again");
                 }
-                if open.is_idle() {
-                    let mut slots = app.inner.webapps.slots.lock().unwrap_or_else(PoisonError::into_inner);
-                    slots.remove(&name);
+                drop(open);
+                if app.release_idle(&slot, &name).await {
                     return;
                 }
             }
@@ -251,6 +252,23 @@ impl App {
 }
 
 impl App {
+    /// Closes a table that nobody uses or shows; the next request opens it again. Whether it did.
+    async fn release_idle(&self, slot: &Weak<Slot>, name: &(ProjectKey, WebappName)) -> bool {
+        let Some(slot) = slot.upgrade() else { return true };
+        let idle = Duration::from_secs(u64::from(self.inner.config.limits.webapp_idle_minutes) * 60).max(IDLE_MIN);
+        let mut place = slot.open.lock().await;
+        match place.as_ref() {
+            Some(open) if open.board.is_empty() && open.idle_for() > idle => {
+                open.live.close();
+                tracing::info!(project = %name.0, webapp = %name.1, "closed a table that nobody uses");
+            }
+            _ => return false,
+        }
+        // The place itself stays, for whoever has got hold of it meanwhile: they open the table anew.
+        *place = None;
+        true
+    }
+
     /// Opens a table anew after a linked dataset changed: its rows are choices, so nobody has to be asked. An original that
     /// changed at the same time waits for somebody to load it.
     async fn reload_links(&self, slot: &Weak<Slot>, name: &(ProjectKey, WebappName)) -> Result<(), AppError> {
@@ -277,6 +295,7 @@ async fn replace(place: &mut Option<Arc<OpenWebapp>>, next: OpenWebapp, user: Op
     next.follow().await;
     if let Some(before) = place.replace(next.clone()) {
         before.silent.store(true, Ordering::SeqCst);
+        before.live.close();
     }
     next.silent.store(false, Ordering::SeqCst);
     next.board.announce(FeedEvent::Reloaded {
@@ -393,8 +412,9 @@ impl OpenWebapp {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    fn is_idle(&self) -> bool {
-        self.board.is_empty() && self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > IDLE
+    /// For how long nobody has used it.
+    pub(super) fn idle_for(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     pub(super) fn board(&self) -> &Arc<Board> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use stet_domain::project::Editable;
 use stet_domain::{Actor, Event, Key, ProjectKey};
-use stet_engine::live::{EditableSpec, LinkIndex, LinkRow, Query, TableSpec};
+use stet_engine::live::{EditableSpec, GroupQuery, LinkIndex, LinkRow, Query, TableSpec};
 
 use super::open::OpenWebapp;
 use super::resolve::{Resolved, TableColumn};
-use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, labels};
+use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, labels};
 use crate::App;
 use crate::error::AppError;
 
@@ -118,6 +118,11 @@ impl App {
         // A new order over many rows takes a while: it is made beside the other requests.
         crate::datasets::blocking(move || {
             let page = open.live.page(&query, offset, limit, &login)?;
+            if page.order_pending {
+                let open = open.clone();
+                // The rest of the order is worked out while this page is read.
+                drop(tokio::task::spawn_blocking(move || open.live.make_orders()));
+            }
             Ok(Page {
                 version: page.version,
                 snapshot: page.snapshot,
@@ -125,6 +130,36 @@ impl App {
                 offset,
                 links: labels(page.links),
                 rows: page.rows.into_iter().map(Row::from).collect(),
+            })
+        })
+        .await
+    }
+
+    /// Groups of rows that have the same values in some columns, with how many rows each has.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may use, the query makes no sense, or there are too many groups.
+    pub async fn row_groups(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+        query: GroupQuery,
+        offset: usize,
+        limit: usize,
+    ) -> Result<RowGroups, AppError> {
+        let open = self.open_webapp(actor, project, webapp).await?;
+        let login = actor.login.clone();
+        crate::datasets::blocking(move || {
+            let page = open.live.groups(&query, offset, limit, &login)?;
+            Ok(RowGroups {
+                version: page.version,
+                snapshot: page.snapshot,
+                rows: page.rows,
+                total: page.total,
+                offset,
+                groups: page.groups,
+                links: labels(page.links),
             })
         })
         .await

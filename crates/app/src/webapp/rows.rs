@@ -62,6 +62,25 @@ pub struct Page {
     pub links: LinkLabels,
 }
 
+/// Groups of rows that have the same values, from one place of their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowGroups {
+    /// The position of the log that the groups show.
+    pub version: i64,
+    /// The identity of the original that they show.
+    pub snapshot: String,
+    /// How many rows there are in all groups.
+    pub rows: usize,
+    /// How many groups there are.
+    pub total: usize,
+    /// The place of the first group.
+    pub offset: usize,
+    /// The groups.
+    pub groups: Vec<live::Group>,
+    /// The labels of linked values in the groups: by column, by value.
+    pub links: LinkLabels,
+}
+
 /// The labels of linked values: by column, by value.
 pub type LinkLabels = BTreeMap<String, BTreeMap<String, LinkLabel>>;
 

@@ -16,6 +16,7 @@ use stet_domain::project::Column;
 use stet_domain::value::DECIMAL_PRECISION_MAX;
 
 pub use appender::Appender;
+pub(crate) use reader::one_nan;
 pub use reader::{CellReader, Ordered};
 pub use stored::{ordered_value, stored};
 

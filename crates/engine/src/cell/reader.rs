@@ -327,7 +327,7 @@ pub(super) fn shortest(number: f32) -> f64 {
 }
 
 /// Gives every NaN the one form that sorts after all numbers.
-pub(super) fn one_nan(number: f64) -> f64 {
+pub(crate) fn one_nan(number: f64) -> f64 {
     if number.is_nan() { f64::NAN.abs() } else { number }
 }
 

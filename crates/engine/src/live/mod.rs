@@ -4,7 +4,9 @@
 //! writes: overrides are judged by the same rules of the domain (`fit`, `standing`, `ColumnMap`). Orders of rows are
 //! worked out once for each query, kept, and patched by every edit.
 
+mod ask;
 mod columns;
+mod groups;
 mod link;
 mod order;
 mod plan;
@@ -12,24 +14,32 @@ mod query;
 mod report;
 mod rows;
 mod scan;
+mod search;
+mod set;
+mod sort_keys;
 mod state;
 mod text;
+mod top;
 
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashSet};
-use stet_domain::{Action, Event, Key, Login};
+use hashbrown::HashMap;
+use stet_domain::{Action, Event, Key};
 
 use crate::error::EngineError;
 use crate::snapshot::Snapshot;
+use ask::{First, Wanted};
 use columns::Columns;
-use order::{Order, OrderCache, merge};
+use groups::KnownGroups;
+use order::OrderCache;
 use plan::Plan;
-use query::OrderKey;
+use set::RowSet;
 use state::{State, View};
 
 pub use columns::{EditableSpec, LiveColumn, TableSpec};
+pub use groups::{GROUP_COLUMNS_MAX, GROUP_PAGE_MAX, GROUPS_MAX, Group, GroupPage, GroupQuery, GroupSort};
 pub use link::{LINK_OPTIONS_MAX, LINK_ROWS_MAX, LinkIndex, LinkOptions, LinkRow};
 pub use query::{
     FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, Filter, PAGE_ROWS_MAX, Query, SORT_COLUMNS_MAX, Sort,
@@ -41,11 +51,30 @@ pub use rows::{Cell, Edit, EditState, LastEdit, LinkText, Links, Page, Row, Rows
 /// ten million rows.
 pub const ORDER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// How many rows of a new sort are sorted before the first page is shown; of more, the first ones are found by themselves
+/// and the others are sorted afterwards.
+pub const SORTED_AT_ONCE_ROWS_MAX: usize = 200_000;
+
+/// The limits of one table.
+#[derive(Debug, Clone, Copy)]
+pub struct TableLimits {
+    /// See [`ORDER_BYTES_MAX`].
+    pub order_bytes_max: usize,
+    /// See [`SORTED_AT_ONCE_ROWS_MAX`].
+    pub sorted_at_once_rows_max: usize,
+}
+
+impl Default for TableLimits {
+    fn default() -> Self {
+        TableLimits { order_bytes_max: ORDER_BYTES_MAX, sorted_at_once_rows_max: SORTED_AT_ONCE_ROWS_MAX }
+    }
+}
+
 /// With more changed keys at once, orders are merged anew in one pass rather than patched row by row.
 const PATCHED_KEYS_MAX: usize = 256;
 
 /// The table of one open webapp. Any number of threads may read it at the same time; they wait for a push of events, which
-/// is short, and not for each other. The first page of a new sort or filter waits for others of that kind.
+/// is short, and not for each other. A page deep in a new order waits for the order, and for others that are worked out.
 #[derive(Debug)]
 pub struct LiveTable {
     snapshot: Arc<Snapshot>,
@@ -54,8 +83,20 @@ pub struct LiveTable {
     state: RwLock<State>,
     /// Every order in it is up to date with `state` whenever `state` is not locked for writing.
     orders: Mutex<OrderCache>,
+    /// The position of `state`, to be read without waiting for a push.
+    version: AtomicI64,
+    limits: TableLimits,
+    /// First rows of orders that are not there yet.
+    firsts: Mutex<Vec<First>>,
+    /// The groups that were asked for last; held while groups are counted.
+    groups: Mutex<Option<KnownGroups>>,
     /// Held while an order is worked out: one at a time, which also bounds the memory for it.
     working: Mutex<()>,
+    /// How many wait for `working` with somebody before a page.
+    waiting: AtomicUsize,
+    wanted: Mutex<Wanted>,
+    /// Asks the background work to give up what it is at.
+    stop: AtomicBool,
 }
 
 /// Memory of an open table, in bytes.
@@ -63,6 +104,8 @@ pub struct LiveTable {
 pub struct MemoryUse {
     /// Orders of rows that were asked for lately.
     pub orders: usize,
+    /// How many orders these are.
+    pub orders_kept: usize,
     /// The state of the log; an estimate.
     pub edits: usize,
     /// Rows of the original, mapped from disk: the system drops and reads them as it likes.
@@ -90,25 +133,28 @@ impl LiveTable {
     /// # Errors
     /// When the spec names a column that is neither in the original nor added with a type, or names one twice.
     pub fn open(snapshot: Arc<Snapshot>, spec: &TableSpec) -> Result<LiveTable, EngineError> {
-        LiveTable::open_with(snapshot, spec, ORDER_BYTES_MAX)
+        LiveTable::open_with(snapshot, spec, TableLimits::default())
     }
 
-    /// As [`LiveTable::open`], with a limit on the bytes that orders may take.
+    /// As [`LiveTable::open`], with other limits.
     ///
     /// # Errors
     /// See [`LiveTable::open`].
-    pub fn open_with(
-        snapshot: Arc<Snapshot>,
-        spec: &TableSpec,
-        order_bytes_max: usize,
-    ) -> Result<LiveTable, EngineError> {
+    pub fn open_with(snapshot: Arc<Snapshot>, spec: &TableSpec, limits: TableLimits) -> Result<LiveTable, EngineError> {
         let columns = Columns::new(&snapshot, spec)?;
         Ok(LiveTable {
             snapshot,
             columns,
             state: RwLock::default(),
-            orders: Mutex::new(OrderCache::new(order_bytes_max)),
+            orders: Mutex::new(OrderCache::new(limits.order_bytes_max)),
+            version: AtomicI64::new(0),
+            limits,
+            firsts: Mutex::default(),
+            groups: Mutex::default(),
             working: Mutex::new(()),
+            waiting: AtomicUsize::new(0),
+            wanted: Mutex::default(),
+            stop: AtomicBool::new(false),
         })
     }
 
@@ -131,6 +177,7 @@ impl LiveTable {
                 state.refresh(&table.snapshot, &table.columns, key, &mut changed);
             }
             state.hide(&changed);
+            table.version.store(version_of(&state), Ordering::Release);
         }
         Ok(table)
     }
@@ -143,7 +190,7 @@ impl LiveTable {
         let taken = state.replay.position();
         let events = &events[events.partition_point(|event| Some(event.id) <= taken)..];
         let (keys, changes) = self.changes(events);
-        let mut orders = self.lock_orders();
+        let mut orders = lock(&self.orders);
         let patched = keys.len() <= PATCHED_KEYS_MAX;
         if patched {
             self.take_out(state, &mut orders, &keys, &changes);
@@ -172,17 +219,22 @@ impl LiveTable {
                     entry.order.insert(row, |other| view.compare(&plan.sort, other, row));
                 }
             } else {
-                let out: HashSet<u32, FixedState> = affected.collect();
-                entry.order = self
-                    .merged(view, plan, &out, |is_out, sorted, compare| entry.order.merged(is_out, sorted, compare));
+                let mut changed: Vec<u32> = affected.collect();
+                changed.sort_unstable();
+                changed.dedup();
+                let sorted = ask::placed(view, plan, changed.iter().copied());
+                let changed = RowSet::new(changed);
+                entry.order.retain(|row| !changed.contains(*row));
+                entry.order.insert_sorted(&sorted, |a, b| view.compare(&plan.sort, a, b));
             }
         }
+        self.version.store(version_of(view.state), Ordering::Release);
         keys
     }
 
     /// The position of the log that the table shows; 0 for an empty log.
     pub fn version(&self) -> i64 {
-        version_of(&self.read())
+        self.version.load(Ordering::Acquire)
     }
 
     /// The snapshot under the table.
@@ -214,84 +266,18 @@ impl LiveTable {
     pub fn memory(&self) -> MemoryUse {
         let edits = self.read().bytes();
         let (rows_mapped, index_mapped) = self.snapshot.bytes_mapped();
-        MemoryUse { orders: self.lock_orders().bytes(), edits, rows_mapped, index_mapped }
+        let (orders, orders_kept) = {
+            let mut orders = lock(&self.orders);
+            (orders.bytes(), orders.entries().len())
+        };
+        MemoryUse { orders, orders_kept, edits, rows_mapped, index_mapped }
     }
 
     /// Gives up the orders that are kept; the next page of each has to work it out again.
     pub fn release_orders(&self) {
-        self.lock_orders().clear();
-    }
-
-    /// Row numbers of a page, with the count of all rows of the query, at the position of `state`.
-    fn with_rows<T>(
-        &self,
-        query: &Query,
-        offset: usize,
-        limit: usize,
-        me: &Login,
-        then: impl FnOnce(View<'_>, usize, Vec<u32>) -> T,
-    ) -> Result<T, EngineError> {
-        if limit > PAGE_ROWS_MAX {
-            return Err(EngineError::Request(format!("a page has at most {PAGE_ROWS_MAX} rows, not {limit}")));
-        }
-        let key = OrderKey::new(query, me);
-        if key.is_natural() {
-            let state = self.read();
-            let rows = state.natural_page(&self.snapshot, offset, limit);
-            return Ok(then(self.view(&state), state.rows_shown(&self.snapshot), rows));
-        }
-        // Only called while `state` is locked, so that the order belongs to it.
-        let kept = || {
-            let mut orders = self.lock_orders();
-            let order = orders.get(&key)?;
-            Some((order.len(), order.page(offset, limit)))
-        };
-        {
-            let state = self.read();
-            if let Some((total, rows)) = kept() {
-                return Ok(then(self.view(&state), total, rows));
-            }
-        }
-        let plan = Arc::new(Plan::new(&self.columns, &key)?);
-        let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        {
-            // Somebody else may have asked for the same meanwhile.
-            let state = self.read();
-            if let Some((total, rows)) = kept() {
-                return Ok(then(self.view(&state), total, rows));
-            }
-        }
-        // The rows of the snapshot never change, so nobody has to wait while they are sorted; the log's rows are then
-        // put in while no event can be pushed.
-        let base = scan::rows(&self.snapshot, &self.columns, &plan);
-        let state = self.read();
-        let view = self.view(&state);
-        let out: HashSet<u32, FixedState> = state.touched.keys().copied().collect();
-        let base_len = base.len();
-        let order = self.merged(view, &plan, &out, |is_out, sorted, compare| {
-            merge(base.into_iter().filter(|row| !is_out(*row)), base_len, sorted, compare)
-        });
-        let (total, rows) = {
-            let mut orders = self.lock_orders();
-            let order = orders.put(key, plan, order);
-            (order.len(), order.page(offset, limit))
-        };
-        Ok(then(view, total, rows))
-    }
-
-    /// An order in which the `out` rows are placed as they stand now; `merge` gets which rows to leave out, the rows to put
-    /// in, sorted, and how rows compare.
-    fn merged(
-        &self,
-        view: View<'_>,
-        plan: &Plan,
-        out: &HashSet<u32, FixedState>,
-        merge: impl FnOnce(&dyn Fn(u32) -> bool, &[u32], &dyn Fn(u32, u32) -> std::cmp::Ordering) -> Order,
-    ) -> Order {
-        let compare = |a: u32, b: u32| view.compare(&plan.sort, a, b);
-        let mut sorted: Vec<u32> = out.iter().copied().filter(|row| view.passes(plan, *row)).collect();
-        sorted.sort_unstable_by(|a, b| compare(*a, *b));
-        merge(&|row| out.contains(&row), &sorted, &compare)
+        lock(&self.orders).clear();
+        lock(&self.firsts).clear();
+        *lock(&self.groups) = None;
     }
 
     fn changes(&self, events: &[Event]) -> (Vec<Key>, Vec<Change>) {
@@ -339,10 +325,10 @@ impl LiveTable {
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn lock_orders(&self) -> MutexGuard<'_, OrderCache> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn version_of(state: &State) -> i64 {

@@ -96,15 +96,35 @@ impl Order {
         self.len += 1;
     }
 
-    /// The order without some rows and with others, which are sorted by `compare`. One pass over all rows.
-    pub fn merged(
-        &self,
-        is_out: impl Fn(u32) -> bool,
-        sorted: &[u32],
-        compare: impl Fn(u32, u32) -> Ordering,
-    ) -> Order {
-        let kept = self.chunks.iter().flatten().copied().filter(|row| !is_out(*row));
-        merge(kept, self.len, sorted, compare)
+    /// Takes out all rows but those that `is_in` holds for. One pass over all rows.
+    pub fn retain(&mut self, is_in: impl Fn(&u32) -> bool) {
+        for chunk in &mut self.chunks {
+            chunk.retain(&is_in);
+        }
+        self.chunks.retain(|chunk| !chunk.is_empty());
+        self.len = self.chunks.iter().map(Vec::len).sum();
+    }
+
+    /// Puts in rows that are sorted by `compare`. Chunks that none of them falls into stay as they are.
+    pub fn insert_sorted(&mut self, sorted: &[u32], compare: impl Fn(u32, u32) -> Ordering) {
+        if sorted.is_empty() {
+            return;
+        }
+        let mut rest = sorted;
+        let mut chunks = Vec::with_capacity(self.chunks.len() + sorted.len() / CHUNK_ROWS);
+        for chunk in std::mem::take(&mut self.chunks) {
+            let before = chunk.last().map_or(0, |last| rest.partition_point(|row| compare(*row, *last).is_lt()));
+            let (few, after) = rest.split_at(before);
+            rest = after;
+            if few.is_empty() {
+                chunks.push(chunk);
+            } else {
+                push_chunks(&mut chunks, merged(&chunk, few, &compare));
+            }
+        }
+        push_chunks(&mut chunks, rest.to_vec());
+        self.chunks = chunks;
+        self.len += sorted.len();
     }
 
     /// The first place, as chunk and place in it, whose row is not before the searched one.
@@ -123,35 +143,27 @@ impl Order {
     }
 }
 
-/// Merges rows that are sorted by `compare`, the second few among the many first. Few comparisons: the places of the
-/// few are found by halving.
-pub(super) fn merge(
-    many: impl Iterator<Item = u32>,
-    many_len: usize,
-    few: &[u32],
-    compare: impl Fn(u32, u32) -> Ordering,
-) -> Order {
-    if few.is_empty() {
-        return Order::from_rows(many);
+/// Adds rows as one chunk, or as several if they are too many for one.
+fn push_chunks(chunks: &mut Vec<Vec<u32>>, rows: Vec<u32>) {
+    match rows.len() {
+        0 => {}
+        len if len <= CHUNK_ROWS_MAX => chunks.push(rows),
+        _ => chunks.extend(rows.chunks(CHUNK_ROWS).map(<[u32]>::to_vec)),
     }
-    let mut kept = Vec::with_capacity(many_len);
-    kept.extend(many);
-    let mut from = 0;
-    let mut places = Vec::with_capacity(few.len());
+}
+
+/// Merges rows that are sorted by `compare`, few among many: their places are found by halving.
+fn merged(many: &[u32], few: &[u32], compare: impl Fn(u32, u32) -> Ordering) -> Vec<u32> {
+    let mut rows = Vec::with_capacity(many.len() + few.len());
+    let mut rest = many;
     for row in few {
-        from += kept[from..].partition_point(|other| compare(*other, *row).is_lt());
-        places.push(from);
+        let (before, after) = rest.split_at(rest.partition_point(|other| compare(*other, *row).is_lt()));
+        rows.extend_from_slice(before);
+        rows.push(*row);
+        rest = after;
     }
-    let mut next = 0;
-    let mut places = places.into_iter().zip(few).peekable();
-    Order::from_rows(std::iter::from_fn(|| {
-        if let Some((_, row)) = places.next_if(|(place, _)| *place == next) {
-            return Some(*row);
-        }
-        let row = kept.get(next).copied();
-        next += 1;
-        row
-    }))
+    rows.extend_from_slice(rest);
+    rows
 }
 
 /// The orders of a table that were asked for lately, within a limit of bytes.

@@ -26,6 +26,8 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// Labels of the linked values in the rows.
     pub links: Links,
+    /// Whether the whole order is not known yet, so that [`LiveTable::make_orders`] has something to do.
+    pub order_pending: bool,
 }
 
 /// Rows by key.
@@ -135,17 +137,18 @@ impl LiveTable {
     /// [`EngineError::Request`] for unknown columns, filter values that are not of the column's type, and limits that are
     /// passed.
     pub fn page(&self, query: &Query, offset: usize, limit: usize, me: &Login) -> Result<Page, EngineError> {
-        self.with_rows(query, offset, limit, me, |view, total, numbers| {
-            let rows = rows(view, &numbers);
-            let links = links(view, &rows);
-            Page {
-                version: version_of(view.state),
-                snapshot: view.snapshot.identity().to_owned(),
-                total,
-                offset,
-                rows,
-                links,
-            }
+        let (state, found) = self.find_rows(query, offset, limit, me)?;
+        let view = self.view(&state);
+        let rows = rows(view, &found.rows);
+        let links = links(view, &rows);
+        Ok(Page {
+            version: version_of(view.state),
+            snapshot: view.snapshot.identity().to_owned(),
+            total: found.total,
+            offset,
+            rows,
+            links,
+            order_pending: found.order_pending,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Orders of the rows of a snapshot, without edits: filtering and sorting all rows, on two threads.
+//! Orders of the rows of a snapshot, without edits: filtering and sorting all rows, on several threads.
 //!
 //! Sorting is by words of 32 bits, the least significant column first: each column becomes whole numbers whose order is
 //! the column's (texts by their rank among the distinct ones), and each word of them is one stable radix pass.
@@ -29,35 +29,70 @@ const SAMPLE_ROWS: usize = 10_000;
 /// The code of an empty cell.
 const NULL_CODE: u32 = u32::MAX;
 
-/// The rows of the snapshot that pass the filters, sorted, as if there were no edits. With filters on what the log says
-/// of a row there are none: rows without edits do not pass.
-pub(super) fn rows(snapshot: &Snapshot, columns: &Columns, plan: &Plan) -> Vec<u32> {
-    if !plan.states.is_empty() {
-        return Vec::new();
-    }
-    let Some(items) = filter(snapshot, columns, plan) else { return Vec::new() };
-    sort(snapshot, columns, plan, items)
+/// Rows of the snapshot, in its order.
+pub(super) enum Items {
+    /// Every one.
+    All,
+    /// These.
+    Rows(Vec<u32>),
 }
 
-/// The rows that pass all filters, in order; none when a filter on an added column, which is empty in every row without
-/// edits, lets nothing pass.
-fn filter(snapshot: &Snapshot, columns: &Columns, plan: &Plan) -> Option<Vec<u32>> {
+impl Items {
+    pub fn len(&self, snapshot: &Snapshot) -> usize {
+        match self {
+            Items::All => snapshot.rows(),
+            Items::Rows(rows) => rows.len(),
+        }
+    }
+}
+
+/// The rows of the snapshot that pass the filters, sorted, as if there were no edits. With filters on what the log says
+/// of a row there are none: rows without edits do not pass. `items` are what [`filtered`] gives, if it was asked already.
+/// None when `stop` became true, which is looked at now and then.
+pub(super) fn rows(
+    snapshot: &Snapshot,
+    columns: &Columns,
+    plan: &Plan,
+    items: Option<&Items>,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<u32>> {
+    if !plan.states.is_empty() {
+        return Some(Vec::new());
+    }
+    let found;
+    let items = match items {
+        Some(items) => items,
+        None => {
+            found = filtered(snapshot, columns, plan);
+            &found
+        }
+    };
+    let items = match items {
+        Items::All => (0..snapshot.rows() as u32).collect(),
+        Items::Rows(rows) => rows.clone(),
+    };
+    if stop() {
+        return None;
+    }
+    sort(snapshot, columns, plan, items, stop)
+}
+
+/// The rows that pass all filters.
+pub(super) fn filtered(snapshot: &Snapshot, columns: &Columns, plan: &Plan) -> Items {
     let mut filters: Vec<(usize, &Predicate)> = Vec::new();
     for (column, predicate) in &plan.filters {
         match columns.all[*column].original {
             Some(original) => filters.push((original, predicate)),
+            // An added column is empty in every row without edits.
             None if predicate.test(&CellRef::Value(None), &mut String::new()) => {}
-            None => return None,
+            None => return Items::Rows(Vec::new()),
         }
     }
     if filters.is_empty() {
-        return Some((0..snapshot.rows() as u32).collect());
+        return Items::All;
     }
     let batches = snapshot.batches().len();
-    let (first, second) = halves(batches, snapshot.rows(), |range| filter_batches(snapshot, &filters, range));
-    let mut rows = first;
-    rows.extend(second.unwrap_or_default());
-    Some(rows)
+    Items::Rows(in_parallel(batches, snapshot.rows(), |range| filter_batches(snapshot, &filters, range)).concat())
 }
 
 fn filter_batches(snapshot: &Snapshot, filters: &[(usize, &Predicate)], range: std::ops::Range<usize>) -> Vec<u32> {
@@ -65,17 +100,36 @@ fn filter_batches(snapshot: &Snapshot, filters: &[(usize, &Predicate)], range: s
     let mut text = String::new();
     for index in range {
         let batch = &snapshot.batches()[index];
-        let mut rows: Vec<u32> = (0..batch.num_rows() as u32).collect();
+        let mut rows: Option<Vec<u32>> = None;
         for (column, predicate) in filters {
-            let reader = CellReader::new(batch.column(*column).as_ref());
-            rows.retain(|row| predicate.test(&CellRef::Array(&reader, *row as usize), &mut text));
+            let array = batch.column(*column).as_ref();
+            let all = || 0..batch.num_rows() as u32;
+            if let Some(passes) = predicate.test_all(array) {
+                match &mut rows {
+                    Some(rows) => rows.retain(|row| passes[*row as usize]),
+                    None => rows = Some(all().filter(|row| passes[*row as usize]).collect()),
+                }
+                continue;
+            }
+            let reader = CellReader::new(array);
+            let mut test = |row: &u32| predicate.test(&CellRef::Array(&reader, *row as usize), &mut text);
+            match &mut rows {
+                Some(rows) => rows.retain(|row| test(row)),
+                None => rows = Some(all().filter(|row| test(row)).collect()),
+            }
         }
-        passed.extend(rows.iter().map(|row| (index * BATCH_ROWS) as u32 + row));
+        passed.extend(rows.unwrap_or_default().iter().map(|row| (index * BATCH_ROWS) as u32 + row));
     }
     passed
 }
 
-fn sort(snapshot: &Snapshot, columns: &Columns, plan: &Plan, items: Vec<u32>) -> Vec<u32> {
+fn sort(
+    snapshot: &Snapshot,
+    columns: &Columns,
+    plan: &Plan,
+    items: Vec<u32>,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<u32>> {
     let mut order: Option<Vec<u32>> = None;
     for sort in plan.sort.iter().rev() {
         let column = &columns.all[sort.column];
@@ -85,12 +139,18 @@ fn sort(snapshot: &Snapshot, columns: &Columns, plan: &Plan, items: Vec<u32>) ->
             ColumnType::Text | ColumnType::Other => vec![text_ranks(snapshot, original, &items, sort.descending)],
             _ => number_words(snapshot, original, &items, sort.descending),
         };
+        if stop() {
+            return None;
+        }
         for word in words {
             let places = order.take().unwrap_or_else(|| (0..items.len() as u32).collect());
             order = Some(sort_by_word(places, &word));
+            if stop() {
+                return None;
+            }
         }
     }
-    match order {
+    Some(match order {
         None => items,
         // Every row and its place are the same number when nothing was filtered out.
         Some(order) if items.len() == snapshot.rows() => order,
@@ -98,7 +158,7 @@ fn sort(snapshot: &Snapshot, columns: &Columns, plan: &Plan, items: Vec<u32>) ->
             order.iter_mut().for_each(|place| *place = items[*place as usize]);
             order
         }
-    }
+    })
 }
 
 /// The words of a column's values relative to the least one, the least significant word first; empty cells are after all.
@@ -241,7 +301,7 @@ fn ranks_by_distinct(snapshot: &Snapshot, column: usize, items: &[u32], descendi
 
 /// The distinct texts of a column, with a code for each in the order in which they were met.
 #[derive(Default)]
-struct Distinct<'a> {
+pub(super) struct Distinct<'a> {
     table: HashTable<u32>,
     texts: Vec<Cow<'a, str>>,
     /// The code of every item.
@@ -249,7 +309,13 @@ struct Distinct<'a> {
 }
 
 impl<'a> Distinct<'a> {
-    fn code(&mut self, text: Cow<'a, str>) -> u32 {
+    /// The text with this code.
+    pub fn text(&self, code: u32) -> &str {
+        &self.texts[code as usize]
+    }
+
+    /// The code of a text; a new one if it was not met before.
+    pub fn code(&mut self, text: Cow<'a, str>) -> u32 {
         let hasher = FixedState::default();
         let hash = |text: &str| hasher.hash_one(text.as_bytes());
         let texts = &self.texts;
@@ -366,6 +432,34 @@ fn walk<'a>(snapshot: &'a Snapshot, column: usize, items: &[u32], mut see: impl 
             place += 1;
         }
     }
+}
+
+/// The most threads that one request keeps busy.
+const THREADS_MAX: usize = 8;
+
+/// Does work on ranges of `0..pieces` on as many threads as there are processors; gives what they give, in order. On one
+/// thread when there are few rows.
+pub(super) fn in_parallel<T: Send>(
+    pieces: usize,
+    rows: usize,
+    work: impl Fn(std::ops::Range<usize>) -> T + Sync,
+) -> Vec<T> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS_MAX);
+    let threads = if rows < PARALLEL_ROWS_MIN { 1 } else { processors.min(pieces).max(1) };
+    let bound = |thread: usize| pieces * thread / threads;
+    std::thread::scope(|scope| {
+        let work = &work;
+        let others: Vec<_> =
+            (1..threads).map(|thread| scope.spawn(move || work(bound(thread)..bound(thread + 1)))).collect();
+        let mut results = vec![work(bound(0)..bound(1))];
+        for other in others {
+            match other.join() {
+                Ok(result) => results.push(result),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results
+    })
 }
 
 /// Does work on the two halves of `0..len` at the same time, or on all of it at once when there are few rows.

@@ -264,7 +264,8 @@ impl<'a> View<'a> {
         if self.is_original(row) { self.snapshot.text(row as usize, original) } else { None }
     }
 
-    fn ordered(&self, row: u32, column: usize) -> Ordered<'a> {
+    /// The cell in the form that sorting compares.
+    pub fn ordered(&self, row: u32, column: usize) -> Ordered<'a> {
         if let Some(value) = self.state.touched.get(&row).and_then(|touched| touched.cell(column)) {
             return value.map_or(Ordered::Null, ordered_value);
         }

@@ -54,6 +54,11 @@ impl Needle {
         Needle { folded: part.to_lowercase() }
     }
 
+    /// The part in lower case.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+
     pub fn is_in(&self, text: &str) -> bool {
         if !text.is_ascii() {
             return text.to_lowercase().contains(&self.folded);

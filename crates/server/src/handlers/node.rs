@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use stet_app::{AppError, JobState};
 use stet_domain::Profile;
 
-use super::Shared;
+use super::{Answer, Shared};
 use crate::auth::Signed;
 use crate::error::Problem;
 use crate::metrics::Gauge;
 use crate::openapi;
+use crate::views::status::StatusView;
 
 /// How many builds of each project are counted.
 const COUNTED_MAX: usize = 200;
@@ -56,6 +57,16 @@ pub(crate) async fn metrics(State(server): Shared, signed: Signed) -> Result<Res
     ];
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], server.metrics.text(&gauges)).into_response())
+}
+
+/// How the node stands, for administrators: the tables that are open, what they take, and the limits.
+#[utoipa::path(get, path = "/api/v1/status", tag = "node", responses(
+    (status = 200, description = "How it stands", body = StatusView),
+    (status = 403, description = "Only an administrator may know"),
+))]
+pub(crate) async fn status(State(server): Shared, signed: Signed) -> Answer<StatusView> {
+    let status = server.app.status(&signed.actor)?;
+    Ok(Json(StatusView::new(status, server.streams.count(), server.limits.streams_max)))
 }
 
 /// This document. Needs no sign-in: it tells nothing of the node.

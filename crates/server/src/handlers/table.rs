@@ -12,6 +12,7 @@ use crate::extract::{Body, Path, Query};
 use crate::sse;
 use crate::state::ListenerPlace;
 use crate::views::edit::{EditAnswerView, EditsBody, status};
+use crate::views::groups::{GroupsQuery, GroupsView};
 use crate::views::table::{
     HistoryQuery, HistoryView, LinkOptionsView, LinksQuery, PageView, PresenceBody, ReloadedView, RowsBody, WebappView,
 };
@@ -45,6 +46,23 @@ pub(crate) async fn rows(
             .with("snapshot", page.snapshot));
     }
     Ok(Json(page.into()))
+}
+
+/// Groups of rows that have the same values in some columns, with how many rows each has, edits of this second included.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/webapps/{webapp}/groups", tag = "table",
+    params(("project" = String, Path), ("webapp" = String, Path), GroupsQuery),
+    responses((status = 200, description = "The groups", body = GroupsView)))]
+pub(crate) async fn groups(
+    State(server): Shared,
+    signed: Signed,
+    Path((project, webapp)): Path<(String, String)>,
+    Query(query): Query<GroupsQuery>,
+) -> Answer<GroupsView> {
+    let (offset, limit) = (query.offset, query.limit);
+    let query = query.query()?;
+    let by = query.by.clone();
+    let groups = server.app.row_groups(&signed.actor, &project, &webapp, query, offset, limit).await?;
+    Ok(Json(GroupsView::new(by, groups)))
 }
 
 /// Edit cells and rows. Every edit is checked by the same rules; what passes is saved durably before the answer, the

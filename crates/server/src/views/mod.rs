@@ -6,9 +6,11 @@ pub(crate) mod build;
 pub(crate) mod edit;
 pub(crate) mod flow;
 pub(crate) mod log;
+pub(crate) mod groups;
 pub(crate) mod project;
 pub(crate) mod row_api;
 pub(crate) mod session;
+pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod table;
 

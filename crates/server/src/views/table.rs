@@ -402,22 +402,24 @@ impl RowsBody {
         Ok(Query {
             sort: self.sort.into_iter().map(|sort| Sort { column: sort.column, descending: sort.descending }).collect(),
             filters: self.filters.into_iter().map(FilterBody::filter).collect::<Result<_, _>>()?,
-            states: self
-                .states
-                .into_iter()
-                .map(|state| match state {
-                    RowStateBody::Edited => StateFilter::Edited,
-                    RowStateBody::Stale => StateFilter::Stale,
-                    RowStateBody::Mine => StateFilter::Mine,
-                    RowStateBody::Created => StateFilter::Created,
-                })
-                .collect(),
+            states: self.states.into_iter().map(RowStateBody::state).collect(),
         })
     }
 }
 
+impl RowStateBody {
+    pub(crate) fn state(self) -> StateFilter {
+        match self {
+            RowStateBody::Edited => StateFilter::Edited,
+            RowStateBody::Stale => StateFilter::Stale,
+            RowStateBody::Mine => StateFilter::Mine,
+            RowStateBody::Created => StateFilter::Created,
+        }
+    }
+}
+
 impl FilterBody {
-    fn filter(self) -> Result<Filter, Problem> {
+    pub(crate) fn filter(self) -> Result<Filter, Problem> {
         let FilterBody { column, op, value, from, to, values } = self;
         let one = |value: Option<String>| {
             value.ok_or_else(|| Problem::refused(format!("the filter on `{column}` needs a `value`")))

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, ffi};
 use stet_domain::{DatasetName, Event, EventId, LogDate, NewEvent};
@@ -20,12 +20,6 @@ use crate::sqlite::{self, Access};
 /// The most requests, and about the most events, in one commit: so that nobody waits long for others.
 const COMMIT_REQUESTS_MAX: usize = 512;
 const COMMIT_EVENTS_MAX: usize = 20_000;
-
-/// How long the writer waits for those who appended a moment ago and are likely to append again: never longer than this,
-/// nor than half of what the last commit took; and once nobody came for [`GATHER_SILENCE`], no longer.
-const GATHER_MAX: Duration = Duration::from_millis(3);
-const GATHER_SILENCE: Duration = Duration::from_micros(400);
-const GATHER_STEP: Duration = Duration::from_micros(50);
 
 /// A clock that is behind by up to this is waited for. By more, appends fail until somebody sets it right: every date
 /// in the log is one that the clock did show, in order.
@@ -53,38 +47,16 @@ struct Writer {
 /// Serves requests until all senders are gone.
 pub(super) fn run(shared: &Shared, connection: Connection, mut requests: mpsc::Receiver<Request>) {
     let mut writer = Some(Writer { connection, file_bytes_max: 0 });
-    // How many are likely to append at the same time, and how long they may be waited for.
-    let (mut likely, mut patience) = (1, Duration::ZERO);
     while let Some(first) = requests.blocking_recv() {
-        let batch = gather(first, &mut requests, likely, patience);
-        let count = batch.len();
-        let started = Instant::now();
-        serve(shared, &mut writer, batch);
-        patience = (started.elapsed() / 2).min(GATHER_MAX);
-        likely = count + requests.len();
-    }
-}
-
-/// The first request and those that are to share its commit: all that wait and, since most of a commit is a wait for the
-/// disk, those of the `likely` ones that come within `patience`.
-fn gather(first: Request, requests: &mut mpsc::Receiver<Request>, likely: usize, patience: Duration) -> Vec<Request> {
-    let mut events = first.append.events.len();
-    let mut batch = vec![first];
-    let started = Instant::now();
-    let mut last_came = started;
-    while batch.len() < COMMIT_REQUESTS_MAX && events < COMMIT_EVENTS_MAX {
-        match requests.try_recv() {
-            Ok(next) => {
-                events += next.append.events.len();
-                batch.push(next);
-                last_came = Instant::now();
-            }
-            Err(_) if batch.len() >= likely || requests.is_closed() => break,
-            Err(_) if started.elapsed() >= patience || last_came.elapsed() >= GATHER_SILENCE => break,
-            Err(_) => std::thread::sleep(GATHER_STEP),
+        let mut events = first.append.events.len();
+        let mut batch = vec![first];
+        while batch.len() < COMMIT_REQUESTS_MAX && events < COMMIT_EVENTS_MAX {
+            let Ok(next) = requests.try_recv() else { break };
+            events += next.append.events.len();
+            batch.push(next);
         }
+        serve(shared, &mut writer, batch);
     }
-    batch
 }
 
 /// Writes a batch and answers its requests.

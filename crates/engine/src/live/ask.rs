@@ -1,0 +1,348 @@
+//! Which rows a query gives: from an order that is kept, from the first rows of one that is not, or from one that is
+//! worked out now.
+//!
+//! The first page of a new sort is found in one pass over the rows. Its whole order is then wanted, and worked out by
+//! [`LiveTable::make_orders`] beside other requests; a page that lies deeper waits for it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLockReadGuard};
+use std::time::Duration;
+
+use stet_domain::{EventId, Login};
+
+use super::order::Order;
+use super::plan::Plan;
+use super::query::{OrderKey, PAGE_ROWS_MAX, Query};
+use super::scan::{self, Items};
+use super::set::RowSet;
+use super::sort_keys::{is_text, key_of};
+use super::state::{State, View};
+use super::top::{Among, top_rows};
+use super::{LiveTable, lock};
+use crate::error::EngineError;
+
+/// How deep into an order that is not there yet a page may lie and still be found without it.
+const FIRST_ROWS_MAX: usize = 2_000;
+
+/// How many of the first rows are found at least, so that the next pages need no search of their own.
+const FIRST_ROWS_MIN: usize = 1_000;
+
+/// How many more are found than asked for: some may be edited while they are.
+const FIRST_ROWS_SPARE: usize = 64;
+
+/// For how many orders first rows are kept.
+const FIRSTS_MAX: usize = 8;
+
+/// How many orders may wait to be worked out; the one that waits the longest gives way.
+const WANTED_MAX: usize = 4;
+
+/// How long the background work lets others go first before it looks again.
+const GIVE_WAY: Duration = Duration::from_millis(2);
+
+/// What a query gives at one position of the log.
+pub(super) struct Found {
+    /// How many rows in all.
+    pub total: usize,
+    /// The rows of the page.
+    pub rows: Vec<u32>,
+    /// Whether the whole order is still to be worked out.
+    pub order_pending: bool,
+}
+
+/// The first rows of an order that is not there yet; they are good at one position of the log.
+#[derive(Debug, Clone)]
+pub(super) struct First {
+    key: OrderKey,
+    position: Option<EventId>,
+    total: usize,
+    rows: Vec<u32>,
+}
+
+/// The orders that are to be worked out.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Those that wait, the last one first.
+    keys: VecDeque<OrderKey>,
+    /// The one that is worked on in the background.
+    current: Option<OrderKey>,
+    /// Whether somebody works them off.
+    busy: bool,
+    /// Nobody wants any.
+    closed: bool,
+}
+
+impl LiveTable {
+    /// Row numbers of a page, with the count of all rows of the query, and the state that they belong to.
+    pub(super) fn find_rows(
+        &self,
+        query: &Query,
+        offset: usize,
+        limit: usize,
+        me: &Login,
+    ) -> Result<(RwLockReadGuard<'_, State>, Found), EngineError> {
+        if limit > PAGE_ROWS_MAX {
+            return Err(EngineError::Request(format!("a page has at most {PAGE_ROWS_MAX} rows, not {limit}")));
+        }
+        let key = OrderKey::new(query, me);
+        if key.is_natural() {
+            let state = self.read();
+            let rows = state.natural_page(&self.snapshot, offset, limit);
+            let total = state.rows_shown(&self.snapshot);
+            return Ok((state, Found { total, rows, order_pending: false }));
+        }
+        {
+            let state = self.read();
+            if let Some(found) = self.kept(&state, &key, offset, limit) {
+                return Ok((state, found));
+            }
+        }
+        let plan = Arc::new(Plan::new(&self.columns, &key)?);
+        let mut items = None;
+        let end = offset.saturating_add(limit);
+        if end <= FIRST_ROWS_MAX && !plan.sort.is_empty() && plan.states.is_empty() {
+            let passing = scan::filtered(&self.snapshot, &self.columns, &plan);
+            if passing.len(&self.snapshot) > self.limits.sorted_at_once_rows_max
+                && let Some((state, first)) = self.first_rows(&key, &plan, &passing, end)
+            {
+                return Ok((state, first.page(offset, limit)));
+            }
+            items = Some(passing);
+        }
+        Ok(self.whole_order(key, plan, items, offset, limit))
+    }
+
+    /// Works out the orders that pages were asked of before they were there, until there are none left. Returns at once
+    /// if another thread is at it. To be called on a thread that may block, after a [`super::Page`] that says so.
+    pub fn make_orders(&self) {
+        {
+            let mut wanted = lock(&self.wanted);
+            if wanted.busy {
+                return;
+            }
+            wanted.busy = true;
+        }
+        let _busy = Busy(self);
+        while let Some(key) = self.next_wanted() {
+            // Whoever waits for an order goes first.
+            while self.waiting.load(Ordering::SeqCst) > 0 {
+                std::thread::sleep(GIVE_WAY);
+            }
+            let _working = lock(&self.working);
+            if lock(&self.orders).get(&key).is_some() {
+                continue;
+            }
+            let Ok(plan) = Plan::new(&self.columns, &key) else { continue };
+            let made = self.make(&plan, None, &|| self.stop.load(Ordering::SeqCst));
+            match made {
+                Some((_state, order)) => {
+                    lock(&self.firsts).retain(|first| first.key != key);
+                    lock(&self.orders).put(key, Arc::new(plan), order);
+                }
+                None => {
+                    let mut wanted = lock(&self.wanted);
+                    if !wanted.closed && wanted.keys.len() < WANTED_MAX {
+                        wanted.keys.push_back(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives up the orders that are wanted, for a table that nobody asks any more.
+    pub fn close(&self) {
+        let mut wanted = lock(&self.wanted);
+        wanted.closed = true;
+        wanted.keys.clear();
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// The page out of what is kept. `state` is locked, so that what is kept belongs to it.
+    fn kept(&self, state: &State, key: &OrderKey, offset: usize, limit: usize) -> Option<Found> {
+        if let Some(order) = lock(&self.orders).get(key) {
+            return Some(Found { total: order.len(), rows: order.page(offset, limit), order_pending: false });
+        }
+        let firsts = lock(&self.firsts);
+        let first = firsts.iter().find(|first| first.key == *key && first.position == state.replay.position())?;
+        let end = offset.saturating_add(limit).min(first.total);
+        (end <= first.rows.len()).then(|| first.page(offset, limit))
+    }
+
+    /// The first rows of an order that is not there, up to `end` or further; its making is then wanted. None if so many
+    /// rows were edited while they were searched that some are missing.
+    fn first_rows(
+        &self,
+        key: &OrderKey,
+        plan: &Plan,
+        passing: &Items,
+        end: usize,
+    ) -> Option<(RwLockReadGuard<'_, State>, First)> {
+        let known = RowSet::new(self.read().touched.keys().copied());
+        let (among, passing_count) = match passing {
+            Items::All => (Among::All, None),
+            Items::Rows(rows) => (Among::Rows(rows), Some(rows.iter().filter(|row| !known.contains(**row)).count())),
+        };
+        let count = end.max(FIRST_ROWS_MIN) + FIRST_ROWS_SPARE;
+        let mut base = top_rows(&self.snapshot, &self.columns, &plan.sort, among, &known, count);
+        let all_there = base.len() < count;
+        let state = self.read();
+        let view = self.view(&state);
+        let news: Vec<u32> = state.touched.keys().copied().filter(|row| !known.contains(*row)).collect();
+        let mut passing_count = passing_count;
+        if !news.is_empty() {
+            let news = RowSet::new(news);
+            base.retain(|row| !news.contains(*row));
+            if let (Some(count), Items::Rows(rows)) = (&mut passing_count, passing) {
+                *count -= rows.iter().filter(|row| news.contains(**row)).count();
+            }
+        }
+        let touched: Vec<u32> = state.touched.keys().copied().filter(|row| view.passes(plan, *row)).collect();
+        let total = match passing_count {
+            None => state.rows_shown(&self.snapshot),
+            Some(count) => count + touched.len(),
+        };
+        if !all_there && base.len() < end.min(total) {
+            return None;
+        }
+        let mut touched = with_keys(view, plan, touched);
+        if let Some(last) = base.last().filter(|_| !all_there) {
+            let last_key = with_keys(view, plan, vec![*last])[0].0;
+            touched.retain(|(key, row)| {
+                *key < last_key || (*key == last_key && view.compare(&plan.sort, *row, *last).is_lt())
+            });
+        }
+        let touched = sorted(view, plan, touched);
+        let mut order = Order::from_rows(base);
+        order.insert_sorted(&touched, |a, b| view.compare(&plan.sort, a, b));
+        let rows = order.page(0, count);
+        let first = First { key: key.clone(), position: state.replay.position(), total, rows };
+        let mut firsts = lock(&self.firsts);
+        firsts.retain(|other| other.key != *key);
+        if firsts.len() >= FIRSTS_MAX {
+            firsts.remove(0);
+        }
+        firsts.push(first.clone());
+        drop(firsts);
+        self.want(key);
+        Some((state, first))
+    }
+
+    fn want(&self, key: &OrderKey) {
+        let mut wanted = lock(&self.wanted);
+        if wanted.closed || wanted.current.as_ref() == Some(key) {
+            return;
+        }
+        wanted.keys.retain(|other| other != key);
+        wanted.keys.push_front(key.clone());
+        wanted.keys.truncate(WANTED_MAX);
+    }
+
+    fn next_wanted(&self) -> Option<OrderKey> {
+        let mut wanted = lock(&self.wanted);
+        wanted.current = wanted.keys.pop_front();
+        // Whoever wants another one from now on has to find somebody to make it.
+        wanted.busy = wanted.current.is_some();
+        if !wanted.closed {
+            self.stop.store(false, Ordering::SeqCst);
+        }
+        wanted.current.clone()
+    }
+
+    /// Waits for an order, or works it out.
+    fn whole_order(
+        &self,
+        key: OrderKey,
+        plan: Arc<Plan>,
+        items: Option<Items>,
+        offset: usize,
+        limit: usize,
+    ) -> (RwLockReadGuard<'_, State>, Found) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        if lock(&self.wanted).current.as_ref().is_some_and(|current| *current != key) {
+            // What is worked on in the background is wanted by nobody so much.
+            self.stop.store(true, Ordering::SeqCst);
+        }
+        let _working = lock(&self.working);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        {
+            // Somebody else may have asked for the same meanwhile.
+            let state = self.read();
+            if let Some(found) = self.kept(&state, &key, offset, limit) {
+                return (state, found);
+            }
+        }
+        loop {
+            // It is asked to stop by nobody.
+            let Some((state, order)) = self.make(&plan, items.as_ref(), &|| false) else { continue };
+            let mut orders = lock(&self.orders);
+            let order = orders.put(key, plan, order);
+            let found = Found { total: order.len(), rows: order.page(offset, limit), order_pending: false };
+            return (state, found);
+        }
+    }
+
+    /// Works an order out; none when it was stopped. The state comes along locked, so that the order can be kept while it
+    /// belongs to it.
+    fn make(
+        &self,
+        plan: &Plan,
+        items: Option<&Items>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<(RwLockReadGuard<'_, State>, Order)> {
+        // The rows of the snapshot never change, so nobody has to wait while they are sorted; the log's rows are then put
+        // in while no event can be pushed.
+        let known = RowSet::new(self.read().touched.keys().copied());
+        let base = scan::rows(&self.snapshot, &self.columns, plan, items, stop)?;
+        let mut order = Order::from_rows(base.into_iter().filter(|row| !known.contains(*row)));
+        let state = self.read();
+        let view = self.view(&state);
+        let news: Vec<u32> = state.touched.keys().copied().filter(|row| !known.contains(*row)).collect();
+        if !news.is_empty() {
+            let news = RowSet::new(news);
+            order.retain(|row| !news.contains(*row));
+        }
+        let touched = placed(view, plan, state.touched.keys().copied());
+        order.insert_sorted(&touched, |a, b| view.compare(&plan.sort, a, b));
+        Some((state, order))
+    }
+}
+
+impl First {
+    fn page(&self, offset: usize, limit: usize) -> Found {
+        let rows = self.rows.iter().copied().skip(offset).take(limit).collect();
+        Found { total: self.total, rows, order_pending: true }
+    }
+}
+
+/// Gives the background work free when it panics.
+struct Busy<'a>(&'a LiveTable);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut wanted = lock(&self.0.wanted);
+            wanted.busy = false;
+            wanted.current = None;
+        }
+    }
+}
+
+/// Rows with the sort keys of the column that they are sorted by first.
+fn with_keys(view: View<'_>, plan: &Plan, rows: Vec<u32>) -> Vec<(u64, u32)> {
+    let Some(leading) = plan.sort.first() else { return rows.into_iter().map(|row| (0, row)).collect() };
+    let text = is_text(view.columns.all[leading.column].column_type);
+    let key = |row: u32| key_of(&view.ordered(row, leading.column), text, leading.descending);
+    rows.into_iter().map(|row| (key(row), row)).collect()
+}
+
+/// The rows in the order of the plan.
+fn sorted(view: View<'_>, plan: &Plan, mut rows: Vec<(u64, u32)>) -> Vec<u32> {
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| view.compare(&plan.sort, a.1, b.1)));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Rows that changed, in the order in which they now stand among the rows of a query; those that are not in it left out.
+pub(super) fn placed(view: View<'_>, plan: &Plan, rows: impl Iterator<Item = u32>) -> Vec<u32> {
+    let rows = rows.filter(|row| view.passes(plan, *row)).collect();
+    sorted(view, plan, with_keys(view, plan, rows))
+}

@@ -1,0 +1,94 @@
+//! How the node stands.
+
+use serde::Serialize;
+use stet_app::webapp::{NodeStatus, OpenTable};
+use utoipa::ToSchema;
+
+/// How the node stands. Sizes are in bytes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatusView {
+    /// The version of Stet.
+    version: &'static str,
+    /// The tables that are open, by project and name.
+    webapps: Vec<OpenTableView>,
+    /// What the process has in memory, with the pages of files that are mapped; null where the system does not tell.
+    resident_bytes: Option<u64>,
+    /// What of that is its own.
+    own_bytes: Option<u64>,
+    /// Live streams that are open.
+    streams: usize,
+    limits: StatusLimitsView,
+}
+
+/// An open table.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenTableView {
+    project: String,
+    webapp: String,
+    /// Without filters.
+    rows: usize,
+    /// How many of them the log knows.
+    rows_edited: usize,
+    /// Memory of its own: orders, and the state of the log, which is an estimate.
+    own_bytes: u64,
+    /// Files that are mapped into memory, whose pages the system drops when it needs the room.
+    mapped_bytes: u64,
+    /// Sorted or filtered orders that are kept.
+    orders: usize,
+    /// What of `own_bytes` they take.
+    order_bytes: u64,
+    /// The position of the editlog that the table shows.
+    log_position: i64,
+    /// How many pages show it now.
+    listeners: usize,
+    last_used: String,
+}
+
+/// The limits that hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatusLimitsView {
+    /// What the orders of one table may take.
+    order_bytes_max: u64,
+    /// After how many minutes a table that nobody uses or shows is closed.
+    webapp_idle_minutes: u64,
+    groups_max: usize,
+    page_rows_max: usize,
+    streams_max: usize,
+}
+
+impl StatusView {
+    pub(crate) fn new(status: NodeStatus, streams: usize, streams_max: usize) -> StatusView {
+        StatusView {
+            version: env!("CARGO_PKG_VERSION"),
+            webapps: status.webapps.into_iter().map(OpenTableView::from).collect(),
+            resident_bytes: status.process.map(|memory| memory.resident_bytes),
+            own_bytes: status.process.map(|memory| memory.own_bytes),
+            streams,
+            limits: StatusLimitsView {
+                order_bytes_max: status.limits.order_bytes_max,
+                webapp_idle_minutes: status.limits.idle_minutes,
+                groups_max: status.limits.groups_max,
+                page_rows_max: status.limits.page_rows_max,
+                streams_max,
+            },
+        }
+    }
+}
+
+impl From<OpenTable> for OpenTableView {
+    fn from(table: OpenTable) -> OpenTableView {
+        OpenTableView {
+            project: table.project.to_string(),
+            webapp: table.webapp.to_string(),
+            rows: table.rows,
+            rows_edited: table.rows_edited,
+            own_bytes: table.own_bytes,
+            mapped_bytes: table.mapped_bytes,
+            orders: table.orders,
+            order_bytes: table.order_bytes,
+            log_position: table.version,
+            listeners: table.listeners,
+            last_used: table.last_used.to_string(),
+        }
+    }
+}
