@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use stet_domain::access::{Permission, Use, may_read_dataset};
 use stet_domain::project::{Column, Dataset, Format, Location, Project, Role};
 use stet_domain::{Actor, DatasetName, EventId};
 use stet_engine::build::{export as write_dataset, write_events};
@@ -15,6 +16,7 @@ use crate::builds::BuildReport;
 use crate::config::Connection;
 use crate::error::AppError;
 use crate::flow::{FlowNode, FlowState};
+use crate::webapp::find_webapp;
 
 /// The most rows of a preview.
 const PREVIEW_ROWS_MAX: usize = 1_000;
@@ -94,10 +96,11 @@ impl App {
     /// # Errors
     /// When there is no such project that the actor may know of.
     pub async fn datasets(&self, actor: &Actor, project: &str) -> Result<Vec<DatasetSummary>, AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.known_project(actor, project)?;
         let states = self.dataset_states(&project).await?;
         Ok(states
             .into_iter()
+            .filter(|(name, _)| may_read_dataset(actor, &project, name))
             .map(|(name, standing)| DatasetSummary { role: project.role(&name), name, state: standing.state })
             .collect())
     }
@@ -107,8 +110,7 @@ impl App {
     /// # Errors
     /// When there is no such dataset that the actor may know of.
     pub async fn dataset(&self, actor: &Actor, project: &str, dataset: &str) -> Result<DatasetDetail, AppError> {
-        let project = self.project(actor, project)?;
-        let definition = find(&project, dataset)?.clone();
+        let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
         let node = self.flow_node(&project, &definition.name).await?;
         let app = self.clone();
         blocking(move || {
@@ -151,8 +153,7 @@ impl App {
                 "{limit} rows are too many at once: the most are {PREVIEW_ROWS_MAX}"
             )));
         }
-        let project = self.project(actor, project)?;
-        let definition = find(&project, dataset)?.clone();
+        let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
         if let Location::Editlog { original } = &definition.location {
             return self.preview_editlog(&project, original, offset, limit).await;
         }
@@ -178,8 +179,8 @@ impl App {
         format: ExportFormat,
         out: impl Write + Send,
     ) -> Result<u64, AppError> {
-        let project = self.project(actor, project)?;
-        let definition = find(&project, dataset)?;
+        let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
+        self.authorise(actor, project.key.as_str(), &[Permission::ExportData])?;
         if let Location::Editlog { original } = &definition.location {
             // An editlog that nobody has opened yet is one without events.
             if !EditlogReader::is_initialised_sqlite(&self.inner.folder.editlogs(&project.key), original)? {
@@ -189,7 +190,7 @@ impl App {
             let reader = self.editlog_reader_of(&project, original)?;
             return export_editlog(pages_of(&reader), format, out);
         }
-        let source = self.file_source(&project, definition)?;
+        let source = self.file_source(&project, &definition)?;
         Ok(write_dataset(&source, out, format.options(), &Control::unwatched())?.1)
     }
 
@@ -198,8 +199,8 @@ impl App {
     /// # Errors
     /// When there is no such dataset that the actor may know of, or it has no editlog.
     pub fn editlog_reader(&self, actor: &Actor, project: &str, dataset: &str) -> Result<EditlogReader, AppError> {
-        let project = self.project(actor, project)?;
-        let definition = find(&project, dataset)?;
+        let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
+        self.authorise(actor, project.key.as_str(), &[Permission::ExportData])?;
         let original = match &definition.location {
             Location::Editlog { original } => original,
             Location::Files { .. } if project.webapp_on(&definition.name).is_some() => &definition.name,
@@ -210,6 +211,22 @@ impl App {
             }
         };
         self.editlog_reader_of(&project, original)
+    }
+
+    /// The original of a webapp that the actor may look at, and a blocking reader of its editlog.
+    ///
+    /// # Errors
+    /// When there is no such webapp that the actor may see, or its editlog was never begun.
+    pub fn webapp_editlog_reader(
+        &self,
+        actor: &Actor,
+        project: &str,
+        webapp: &str,
+    ) -> Result<(DatasetName, EditlogReader), AppError> {
+        let project = self.authorise_webapp(actor, project, webapp, Use::View)?;
+        let (_, webapp) = find_webapp(&project, webapp)?;
+        let reader = self.editlog_reader_of(&project, &webapp.original)?;
+        Ok((webapp.original.clone(), reader))
     }
 
     pub(crate) fn editlog_reader_of(
@@ -336,7 +353,12 @@ pub(crate) fn find<'a>(project: &'a Project, dataset: &str) -> Result<&'a Datase
     DatasetName::new(dataset)
         .ok()
         .and_then(|name| project.datasets.get(&name))
-        .ok_or_else(|| AppError::not_found(format!("dataset `{dataset}` in project `{}`", project.key)))
+        .ok_or_else(|| no_dataset(project, dataset))
+}
+
+/// A dataset that is not there, or that the actor may not know of.
+pub(crate) fn no_dataset(project: &Project, dataset: &str) -> AppError {
+    AppError::not_found(format!("dataset `{dataset}` in project `{}`", project.key))
 }
 
 /// The columns of every editlog.

@@ -76,10 +76,11 @@ impl From<EngineError> for AppError {
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> AppError {
         match error {
-            StoreError::NotInitialised { .. } | StoreError::LoginTaken { .. } | StoreError::TokenNameTaken { .. } => {
-                AppError::Conflict(error.to_string())
-            }
-            StoreError::NoSuchUser { .. } | StoreError::NoSuchBuild { .. } => {
+            StoreError::NotInitialised { .. }
+            | StoreError::LoginTaken { .. }
+            | StoreError::GroupTaken { .. }
+            | StoreError::TokenNameTaken { .. } => AppError::Conflict(error.to_string()),
+            StoreError::NoSuchUser { .. } | StoreError::NoSuchGroup { .. } | StoreError::NoSuchBuild { .. } => {
                 AppError::NotFound { what: error.to_string().trim_start_matches("there is no ").to_owned() }
             }
             StoreError::TooManyEvents { .. }

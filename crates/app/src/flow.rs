@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
+use stet_domain::access::{Permission, may_read_dataset};
 use stet_domain::project::{Location, Project, Recipe, RecipeKind, Role};
 use stet_domain::{Actor, DatasetName, EventId, LogDate, flow};
 use stet_engine::error::EngineError;
@@ -132,15 +133,17 @@ impl App {
     /// # Errors
     /// When there is no such project that the actor may know of, or its files are wrong.
     pub async fn flow(&self, actor: &Actor, project: &str) -> Result<Flow, AppError> {
-        let project = self.project(actor, project)?;
-        let states = self.dataset_states(&project).await?;
+        let project = self.authorise(actor, project, &[Permission::ReadContent])?;
+        let mut states = self.dataset_states(&project).await?;
+        states.retain(|name, _| may_read_dataset(actor, &project, name));
         let layers = flow::layers(&project).map_err(|cycle| AppError::Invalid(cycle.to_string()))?;
         // A dataset of layer n stands at 2n; what makes it stands between it and what it is made of.
         let place = |dataset: &DatasetName| layers.get(dataset).map_or(0, |layer| layer * 2);
         let mut nodes: Vec<FlowNode> =
             states.into_iter().map(|(name, standing)| dataset_node(&project, &name, standing, place(&name))).collect();
         let mut edges = Vec::new();
-        for recipe in project.recipes.values() {
+        let seen = |name: &DatasetName| may_read_dataset(actor, &project, name);
+        for recipe in project.recipes.values().filter(|recipe| seen(&recipe.output)) {
             let id = format!("recipe:{}", recipe.name);
             nodes.push(FlowNode {
                 kind: FlowNodeKind::Recipe,
@@ -154,7 +157,7 @@ impl App {
             }
             edges.push(FlowEdge { from: id, to: format!("dataset:{}", recipe.output) });
         }
-        for webapp in project.webapps.values() {
+        for webapp in project.webapps.values().filter(|webapp| seen(&webapp.original.editlog())) {
             let id = format!("webapp:{}", webapp.name);
             let editlog = webapp.original.editlog();
             nodes.push(FlowNode {

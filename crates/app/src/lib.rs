@@ -3,12 +3,14 @@
 //!
 //! No HTTP and no SQL text here.
 
+mod access;
 mod builds;
 mod clock;
 mod config;
 mod datasets;
 mod error;
 mod flow;
+mod groups;
 mod node;
 mod password;
 mod projects;
@@ -36,6 +38,7 @@ pub use node::{NodeFolder, copy_folder};
 pub use password::new_secret;
 pub use projects::Projects;
 pub use sessions::{SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
+pub use stet_store::node::Group;
 pub use users::{NewToken, NewUser};
 
 /// The most messages about a project that a slow listener may be behind before it has to look anew.
@@ -66,7 +69,14 @@ pub enum ProjectEvent {
     /// A build started, moved on or ended.
     Job(Box<Job>),
     /// A build wrote a line to its log.
-    Log(JobId, LogLine),
+    Log {
+        /// The build.
+        job: JobId,
+        /// The dataset that was asked for.
+        dataset: stet_domain::DatasetName,
+        /// The line.
+        line: LogLine,
+    },
     /// Something in the flow changed: look at it again.
     Flow,
 }
@@ -116,15 +126,17 @@ impl App {
     ///
     /// # Errors
     /// When there is none of this name that the actor may know of, or its files are wrong.
-    pub fn project(&self, _actor: &Actor, key: &str) -> Result<Arc<stet_domain::project::Project>, AppError> {
-        let key = ProjectKey::new(key).map_err(|_| AppError::not_found(format!("project `{key}`")))?;
-        self.inner.projects.get(&key)
+    pub fn project(&self, actor: &Actor, key: &str) -> Result<Arc<stet_domain::project::Project>, AppError> {
+        self.known_project(actor, key)
     }
 
-    /// The projects that the actor may see, each with what is wrong with its files, if something is.
-    pub fn projects(&self, _actor: &Actor) -> Vec<(ProjectKey, Result<Arc<stet_domain::project::Project>, AppError>)> {
-        let projects = &self.inner.projects;
-        projects.keys().into_iter().map(|key| (key.clone(), projects.get(&key))).collect()
+    /// The projects that the actor may know of, each with what is wrong with its files, if something is.
+    pub fn projects(&self, actor: &Actor) -> Vec<(ProjectKey, Result<Arc<stet_domain::project::Project>, AppError>)> {
+        let keys = self.inner.projects.keys().into_iter();
+        let found = keys.map(|key| (key.clone(), self.known_project(actor, key.as_str())));
+        found
+            .filter(|(_, project)| !matches!(project, Err(AppError::NotFound { .. } | AppError::NotSignedIn)))
+            .collect()
     }
 
     /// What happens in a project from now on.
@@ -132,8 +144,18 @@ impl App {
     /// # Errors
     /// When there is no such project that the actor may know of.
     pub fn watch_project(&self, actor: &Actor, key: &str) -> Result<broadcast::Receiver<ProjectEvent>, AppError> {
-        let project = self.project(actor, key)?;
+        let project = self.known_project(actor, key)?;
         Ok(self.project_sender(&project.key).subscribe())
+    }
+
+    /// Whether an actor may hear of an event of a project now.
+    pub fn may_hear(&self, actor: &Actor, key: &str, event: &ProjectEvent) -> bool {
+        let Ok(project) = self.known_project(actor, key) else { return false };
+        match event {
+            ProjectEvent::Flow => true,
+            ProjectEvent::Job(job) => self.may_know_build(actor, &project, &job.dataset),
+            ProjectEvent::Log { dataset, .. } => self.may_know_build(actor, &project, dataset),
+        }
     }
 
     fn project_sender(&self, key: &ProjectKey) -> broadcast::Sender<ProjectEvent> {

@@ -136,7 +136,11 @@ fn read_files(key: &ProjectKey, root: &Path) -> Result<ProjectFiles, ProjectErro
             _ => files.project = Some(file),
         }
     }
-    if problems.is_empty() { Ok(files) } else { Err(ProjectError { project: key.to_string(), problems }) }
+    if problems.is_empty() {
+        Ok(files)
+    } else {
+        Err(ProjectError { project: key.to_string(), problems, permissions: Default::default() })
+    }
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

@@ -130,11 +130,7 @@ impl App {
         .await?;
         node.set_last_sign_in(&user.login, now).await?;
         tracing::info!(user = %user.login, "signed in");
-        Ok(SignedIn {
-            secret,
-            actor: Actor { login: user.login, display_name: user.display_name, profile: user.profile },
-            expires_at,
-        })
+        Ok(SignedIn { secret, actor: actor_of(user).at(request.client), expires_at })
     }
 
     /// Whose session a secret opens.
@@ -163,8 +159,7 @@ impl App {
         if expires_at >= after_s(session.expires_at, TOUCH_AFTER_S) {
             self.inner.node.touch_session(hash, expires_at).await?;
         }
-        let user = session.user;
-        Ok(Actor { login: user.login, display_name: user.display_name, profile: user.profile })
+        Ok(actor_of(session.user))
     }
 
     /// Whose API token this is.
@@ -186,7 +181,7 @@ impl App {
         if token.last_used_at.is_none_or(|used| now >= after_s(used, TOUCH_AFTER_S)) {
             self.inner.node.touch_api_token(hash, now).await?;
         }
-        Ok(Actor { login: user.login, display_name: user.display_name, profile: user.profile })
+        Ok(Actor { scopes: token.scopes, ..actor_of(user) })
     }
 
     /// Ends a session; one that has ended already is no failure.
@@ -194,4 +189,8 @@ impl App {
         self.inner.node.delete_session(secret_hash(secret)).await?;
         Ok(())
     }
+}
+
+fn actor_of(user: User) -> Actor {
+    Actor::user(user.login, user.display_name, user.profile, user.groups)
 }

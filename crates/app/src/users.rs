@@ -1,6 +1,7 @@
-//! Users and API tokens. The full model of permissions comes to stand here; already now only administrators manage users.
+//! Users and API tokens.
 
-use stet_domain::{Actor, LogDate, Login, Profile};
+use stet_domain::access::Scopes;
+use stet_domain::{Actor, ActorKind, LogDate, Login, Profile};
 use stet_store::node::{ApiToken, NewApiToken, NewUser as StoredUser, PasswordHash, User};
 
 use crate::App;
@@ -30,6 +31,8 @@ pub struct NewToken {
     pub name: String,
     /// After how many days it expires; none for never.
     pub days: Option<u32>,
+    /// What it may be used for.
+    pub scopes: Scopes,
 }
 
 /// Names that would be mistaken for visitors who have not signed in.
@@ -41,7 +44,7 @@ impl App {
     /// # Errors
     /// When the actor is no administrator, the login is taken or reserved, or the password too short.
     pub async fn add_user(&self, actor: &Actor, user: NewUser) -> Result<(), AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let login =
             Login::new(user.login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))?;
         if RESERVED.contains(&login.as_str()) {
@@ -71,8 +74,23 @@ impl App {
     /// # Errors
     /// When the actor is no administrator.
     pub async fn users(&self, actor: &Actor) -> Result<Vec<User>, AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         Ok(self.inner.node.users().await?)
+    }
+
+    /// Sets what a user may be at most, from the next request on.
+    ///
+    /// # Errors
+    /// When the actor is no administrator, there is no such user, or the actor would take their own rights away.
+    pub async fn set_profile(&self, actor: &Actor, login: &str, profile: Profile) -> Result<(), AppError> {
+        self.require_administrator(actor)?;
+        let login = parse_login(login)?;
+        if login == actor.login && profile != Profile::Admin {
+            return Err(AppError::Invalid(
+                "another administrator has to do this: you would lock yourself out".to_owned(),
+            ));
+        }
+        Ok(self.inner.node.set_profile(&login, profile).await?)
     }
 
     /// Shuts a user out at once, or lets the user in again. Sessions and tokens end; the name stays in the logs.
@@ -80,7 +98,7 @@ impl App {
     /// # Errors
     /// When the actor is no administrator, or there is no such user.
     pub async fn set_user_disabled(&self, actor: &Actor, login: &str, disabled: bool) -> Result<(), AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let login = parse_login(login)?;
         if disabled {
             self.inner.node.disable_user(&login, self.inner.clock.now()).await?;
@@ -96,9 +114,7 @@ impl App {
     /// When the actor is neither the user nor an administrator, or the password is too short.
     pub async fn set_password(&self, actor: &Actor, login: &str, password: String) -> Result<(), AppError> {
         let login = parse_login(login)?;
-        if actor.login != login {
-            require_admin(actor)?;
-        }
+        self.require_self_or_administrator(actor, &login)?;
         password::check_new(&password)?;
         let hash = PasswordHash(password::hash(password).await?);
         self.inner.node.set_password_hash(&login, hash, None).await?;
@@ -111,9 +127,7 @@ impl App {
     /// When the actor is neither the user nor an administrator, or the user has a token of this name.
     pub async fn add_token(&self, actor: &Actor, token: NewToken) -> Result<String, AppError> {
         let login = parse_login(&token.login)?;
-        if actor.login != login {
-            require_admin(actor)?;
-        }
+        self.require_self_or_administrator(actor, &login)?;
         let secret = format!("stet_{}", new_secret());
         let now = self.inner.clock.now();
         self.inner
@@ -124,9 +138,16 @@ impl App {
                 name: token.name,
                 created_at: now,
                 expires_at: token.days.map(|days| after_s(now, i64::from(days) * 24 * 3600)),
+                scopes: token.scopes,
             })
             .await?;
         Ok(secret)
+    }
+
+    /// A token that is limited to some scopes makes no tokens and no passwords, which would be without its limits.
+    fn require_self_or_administrator(&self, actor: &Actor, login: &Login) -> Result<(), AppError> {
+        let own = actor.kind == ActorKind::User && actor.login == *login && actor.scopes == Scopes::ALL;
+        if own { Ok(()) } else { self.require_administrator(actor) }
     }
 
     /// The API tokens of all users, newest first, without their secrets, which nobody has.
@@ -134,7 +155,7 @@ impl App {
     /// # Errors
     /// When the actor is no administrator.
     pub async fn tokens(&self, actor: &Actor) -> Result<Vec<ApiToken>, AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         Ok(self.inner.node.api_tokens(None).await?)
     }
 
@@ -144,9 +165,7 @@ impl App {
     /// When the actor is neither the user nor an administrator, or there is no such token.
     pub async fn revoke_token(&self, actor: &Actor, login: &str, name: &str) -> Result<(), AppError> {
         let login = parse_login(login)?;
-        if actor.login != login {
-            require_admin(actor)?;
-        }
+        self.require_self_or_administrator(actor, &login)?;
         let now: LogDate = self.inner.clock.now();
         if self.inner.node.revoke_api_token(&login, name, now).await? {
             Ok(())
@@ -156,14 +175,6 @@ impl App {
     }
 }
 
-pub(crate) fn require_admin(actor: &Actor) -> Result<(), AppError> {
-    if actor.profile == Profile::Admin {
-        Ok(())
-    } else {
-        Err(AppError::NotAllowed("only an administrator may do this".to_owned()))
-    }
-}
-
-fn parse_login(login: &str) -> Result<Login, AppError> {
+pub(crate) fn parse_login(login: &str) -> Result<Login, AppError> {
     Login::new(login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))
 }

@@ -70,6 +70,9 @@ enum Command {
     /// Add users and manage their access
     #[command(subcommand)]
     User(commands::user::Command),
+    /// Put users into groups, to which projects give permissions
+    #[command(subcommand)]
+    Group(commands::group::Command),
     /// Add and revoke the tokens that programs sign in with
     #[command(subcommand)]
     Token(commands::token::Command),
@@ -106,6 +109,7 @@ fn run(Arguments { global, command }: Arguments) -> Result<(), Failure> {
             Command::Dataset(command) => commands::dataset::run(&global, command).await,
             Command::Editlog(command) => commands::editlog::run(&global, command).await,
             Command::User(command) => commands::user::run(&global, command).await,
+            Command::Group(command) => commands::group::run(&global, command).await,
             Command::Token(command) => commands::token::run(&global, command).await,
         }
     });

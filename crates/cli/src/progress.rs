@@ -48,7 +48,7 @@ pub(crate) async fn build(
                 }
                 display.job(&job);
             }
-            Ok(ProjectEvent::Log(id, line)) if id == started.id => display.line(&line.text),
+            Ok(ProjectEvent::Log { job, line, .. }) if job == started.id => display.line(&line.text),
             Ok(_) => {}
             Err(RecvError::Lagged(_) | RecvError::Closed) => {
                 let (job, _) = app.build(actor, project, started.id).await?;

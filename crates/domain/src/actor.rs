@@ -1,8 +1,11 @@
 //! Who acts.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::name::Login;
+use crate::access::{Scope, Scopes};
+use crate::name::{GroupName, Login};
 
 /// What a user may be at most, on the whole node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +42,17 @@ impl std::str::FromStr for Profile {
     }
 }
 
+/// What kind of principal acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorKind {
+    /// A user of the node, in a session or by a token.
+    User,
+    /// The person at the shell of the node's machine.
+    Shell,
+    /// Somebody who has not signed in.
+    Visitor,
+}
+
 /// The person or program on whose behalf a use case runs. Every use case takes one and decides by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
@@ -48,11 +62,47 @@ pub struct Actor {
     pub display_name: String,
     /// What the actor may be at most.
     pub profile: Profile,
+    /// The groups that the actor was put into; see [`Actor::is_in`] for the others.
+    pub groups: BTreeSet<GroupName>,
+    /// What kind of principal this is.
+    pub kind: ActorKind,
+    /// What the token that was shown may be used for; everything for a session.
+    pub scopes: Scopes,
+    /// The network address that the request came from; none at the shell.
+    pub address: Option<String>,
 }
 
 impl Actor {
+    /// A user of the node, without the limits of a token.
+    pub fn user(login: Login, display_name: String, profile: Profile, groups: BTreeSet<GroupName>) -> Actor {
+        Actor { login, display_name, profile, groups, kind: ActorKind::User, scopes: Scopes::ALL, address: None }
+    }
+
     /// The person at the shell of the node's machine, who can read and write its files anyhow.
     pub fn shell(login: Login) -> Actor {
-        Actor { display_name: login.to_string(), login, profile: Profile::Admin }
+        let display_name = login.to_string();
+        Actor { kind: ActorKind::Shell, ..Actor::user(login, display_name, Profile::Admin, BTreeSet::new()) }
+    }
+
+    /// Somebody who has not signed in: only what is public is there for them.
+    pub fn visitor() -> Actor {
+        let display_name = "Visitor".to_owned();
+        Actor { kind: ActorKind::Visitor, ..Actor::user(Login::none(), display_name, Profile::Reader, BTreeSet::new()) }
+    }
+
+    /// The same actor, at a network address.
+    pub fn at(self, address: String) -> Actor {
+        Actor { address: Some(address), ..self }
+    }
+
+    /// Whether the actor administers the node. What a token may be used for is another question: see
+    /// [`Actor::may_administer_node`].
+    pub fn is_administrator(&self) -> bool {
+        self.profile == Profile::Admin && self.kind != ActorKind::Visitor
+    }
+
+    /// Whether the actor may manage users, groups and tokens and read the audit trail now.
+    pub fn may_administer_node(&self) -> bool {
+        self.is_administrator() && self.scopes.has(Scope::Admin)
     }
 }

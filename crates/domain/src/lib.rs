@@ -1,8 +1,9 @@
 //! What Stet means, as pure code: names, column types and values, keys, edit events, replay and apply as folds,
-//! validation rules, project definitions, the flow graph, and roles.
+//! validation rules, project definitions, the flow graph, and who may do what.
 //!
 //! This crate has no IO, no async, no SQL and no HTTP: every rule in it can be tested with plain values.
 
+pub mod access;
 pub mod actor;
 pub mod apply;
 pub mod event;
@@ -14,8 +15,8 @@ pub mod replay;
 pub mod validate;
 pub mod value;
 
-pub use actor::{Actor, Profile};
+pub use actor::{Actor, ActorKind, Profile};
 pub use event::{Action, ClientEventId, Event, EventId, LogDate, NewEvent, Source};
 pub use key::Key;
-pub use name::{DatasetName, Login, NameError, ProjectKey, RecipeName, WebappName};
+pub use name::{DatasetName, GroupName, Login, NameError, ProjectKey, RecipeName, WebappName};
 pub use value::{ColumnType, Value, ValueError};

@@ -104,6 +104,11 @@ name_type! {
     Login, "user", check_login
 }
 
+name_type! {
+    /// The name of a group of users.
+    GroupName, "group", check_login
+}
+
 impl DatasetName {
     /// The editlog of this original dataset: `<original>_editlog`.
     pub fn editlog(&self) -> DatasetName {

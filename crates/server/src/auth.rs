@@ -26,6 +26,9 @@ pub(crate) struct Signed {
     pub(crate) credential: Credential,
 }
 
+/// A request from anybody: somebody who is signed in, or a visitor, for whom only what is public is there.
+pub(crate) struct Anybody(pub(crate) Signed);
+
 /// What somebody showed to be let in. Without `Debug`, so that it is never logged.
 #[derive(Clone)]
 pub(crate) enum Credential {
@@ -33,13 +36,15 @@ pub(crate) enum Credential {
     Session(String),
     /// An API token.
     Token(String),
+    /// Nothing: a visitor. The network address, which tells visitors apart well enough.
+    Visitor(String),
 }
 
 impl Credential {
     /// The secret of the session or token.
     pub(crate) fn secret(&self) -> &str {
         match self {
-            Credential::Session(secret) | Credential::Token(secret) => secret,
+            Credential::Session(secret) | Credential::Token(secret) | Credential::Visitor(secret) => secret,
         }
     }
 }
@@ -49,8 +54,26 @@ impl FromRequestParts<Arc<Server>> for Signed {
 
     async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, Problem> {
         let credential = credential(server, &parts.headers).ok_or(AppError::NotSignedIn)?;
-        let actor = server.actor_of(&credential).await?;
+        let actor = server.actor_of(&credential).await?.at(client_address(&parts.extensions));
         Ok(Signed { actor, credential })
+    }
+}
+
+impl FromRequestParts<Arc<Server>> for Anybody {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, Problem> {
+        // A token that is no longer good has to be told to the program that shows it. A browser whose session has ended is
+        // a visitor's: what is public goes on for it, and everything else asks to sign in.
+        match Signed::from_request_parts(parts, server).await {
+            Ok(signed) => Ok(Anybody(signed)),
+            Err(problem) if problem.is_not_signed_in() && !parts.headers.contains_key(header::AUTHORIZATION) => {
+                let address = client_address(&parts.extensions);
+                let actor = Actor::visitor().at(address.clone());
+                Ok(Anybody(Signed { actor, credential: Credential::Visitor(address) }))
+            }
+            Err(problem) => Err(problem),
+        }
     }
 }
 
@@ -66,6 +89,7 @@ impl Server {
         match credential {
             Credential::Session(secret) => self.app.actor_of_session(secret).await,
             Credential::Token(token) => self.app.actor_of_token(token).await,
+            Credential::Visitor(_) => Ok(Actor::visitor()),
         }
     }
 

@@ -65,6 +65,11 @@ impl Problem {
         self
     }
 
+    /// Whether it asks to sign in.
+    pub(crate) fn is_not_signed_in(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// What to say of an answer of which only the status is known.
     pub(crate) fn of_status(status: StatusCode) -> Problem {
         let (kind, detail) = match status {

@@ -39,7 +39,8 @@ pub(crate) async fn of_table(server: Arc<Server>, signed: Signed, place: Listene
     let mut stream_place = server.streams.enter(&signed.actor.login)?;
     let feed = server.app.subscribe(&signed.actor, &place.project, &place.webapp).await?;
     stream_place.listens(place.clone(), feed.session);
-    let (mut stream, response) = Stream::new(server, signed, stream_place, place.project.clone());
+    let (mut stream, response) =
+        Stream::new(server, signed, stream_place, place.project.clone(), Some(place.webapp.clone()));
     tokio::spawn(async move {
         // An error only says that the stream is over.
         let _ = stream.run_table(feed, &place.webapp).await;
@@ -51,7 +52,7 @@ pub(crate) async fn of_table(server: Arc<Server>, signed: Signed, place: Listene
 pub(crate) fn of_project(server: Arc<Server>, signed: Signed, project: String) -> Result<Response, Problem> {
     let stream_place = server.streams.enter(&signed.actor.login)?;
     let receiver = server.app.watch_project(&signed.actor, &project)?;
-    let (mut stream, response) = Stream::new(server, signed, stream_place, project);
+    let (mut stream, response) = Stream::new(server, signed, stream_place, project, None);
     tokio::spawn(async move {
         let _ = stream.run_project(receiver).await;
     });
@@ -64,6 +65,8 @@ struct Stream {
     actor: Actor,
     credential: Credential,
     project: String,
+    /// None for the stream of a project.
+    webapp: Option<String>,
     sender: mpsc::Sender<Result<Event, Infallible>>,
     look: Interval,
     stopping: watch::Receiver<bool>,
@@ -72,7 +75,13 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(server: Arc<Server>, signed: Signed, place: StreamPlace, project: String) -> (Stream, Response) {
+    fn new(
+        server: Arc<Server>,
+        signed: Signed,
+        place: StreamPlace,
+        project: String,
+        webapp: Option<String>,
+    ) -> (Stream, Response) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let mut look = interval(server.limits.stream_check_interval);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -81,6 +90,7 @@ impl Stream {
             actor: signed.actor,
             credential: signed.credential,
             project,
+            webapp,
             sender,
             look,
             stopping: server.stopping(),
@@ -103,6 +113,10 @@ impl Stream {
                 event = feed.receiver.recv() => event,
                 end = self.end() => return end,
             };
+            // Who has lost the right to the table hears nothing more of it.
+            if !self.is_allowed() {
+                return self.goodbye(NO_ACCESS).await;
+            }
             match event {
                 Ok(FeedEvent::Edit { version, user, rows: edited, deleted, invalidate }) => {
                     let labels = match self.server.app.links_of(&self.actor, &self.project, webapp, &edited).await {
@@ -171,9 +185,14 @@ impl Stream {
                 event = receiver.recv() => event,
                 end = self.end() => return end,
             };
+            if let Ok(event) = &event
+                && !self.server.app.may_hear(&self.actor, &self.project, event)
+            {
+                continue;
+            }
             match event {
                 Ok(ProjectEvent::Job(job)) => self.send("job", &JobView::from(job.as_ref())).await?,
-                Ok(ProjectEvent::Log(job, line)) => {
+                Ok(ProjectEvent::Log { job, line, .. }) => {
                     let line = LogView { job: job.to_string(), at: line.at.to_string(), text: line.text };
                     self.send("log", &line).await?;
                 }
@@ -209,25 +228,33 @@ impl Stream {
                 return self.goodbye(STOPPING).await;
             }
             match self.server.actor_of(&self.credential).await {
-                Ok(actor) => self.actor = actor,
+                Ok(actor) => self.actor = Actor { address: self.actor.address.take(), ..actor },
                 Err(AppError::NotSignedIn) => {
                     return self.goodbye("your session has ended: please sign in again").await;
                 }
                 // A database that does not answer for a moment signs nobody out.
                 Err(error) => tracing::warn!(%error, "cannot look at the session of a live stream"),
             }
-            if let Err(error) = self.server.app.project(&self.actor, &self.project)
-                && matches!(error, AppError::NotFound { .. } | AppError::NotAllowed(_))
-            {
+            if !self.is_allowed() {
                 return self.goodbye(NO_ACCESS).await;
             }
         }
     }
 
+    /// Whether what the stream tells of is still there for its listener.
+    fn is_allowed(&self) -> bool {
+        let app = &self.server.app;
+        let found = match &self.webapp {
+            Some(webapp) => app.may_use_webapp(&self.actor, &self.project, webapp),
+            None => app.project(&self.actor, &self.project).map(drop),
+        };
+        !matches!(found, Err(AppError::NotFound { .. } | AppError::NotAllowed(_) | AppError::NotSignedIn))
+    }
+
     /// Ends a stream whose table can no longer be looked at.
     async fn lost(&mut self, error: AppError) -> Result<(), Over> {
         let reason = match error {
-            AppError::NotFound { .. } | AppError::NotAllowed(_) => NO_ACCESS,
+            AppError::NotFound { .. } | AppError::NotAllowed(_) | AppError::NotSignedIn => NO_ACCESS,
             error => {
                 tracing::warn!(%error, "a live stream ends because its table cannot be used");
                 "the table cannot be used at present"

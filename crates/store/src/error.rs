@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
-use stet_domain::{ClientEventId, DatasetName, Login};
+use stet_domain::{ClientEventId, DatasetName, GroupName, Login};
 
 /// The database engine's own words: for the log of the node, never for an answer to a user.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -105,6 +105,12 @@ pub enum StoreError {
     /// No user has this login.
     #[error("there is no user `{login}`")]
     NoSuchUser { login: Login },
+    /// A group of this name (in upper or lower case) is there already.
+    #[error("there is already a group `{group}`: choose another name")]
+    GroupTaken { group: GroupName },
+    /// No group has this name.
+    #[error("there is no group `{group}`")]
+    NoSuchGroup { group: GroupName },
     /// The user has a token of this name.
     #[error("`{login}` already has a token named `{name}`: revoke it, or choose another name")]
     TokenNameTaken { login: Login, name: String },

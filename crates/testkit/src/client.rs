@@ -62,6 +62,20 @@ impl Client {
         Answer { status, headers, text, asked }
     }
 
+    /// Sends a request and reads the answer to its end unless it is a success: a live stream has no end.
+    pub async fn send_for_head(&self, request: RequestBuilder) -> Answer {
+        let request = request.timeout(TIMEOUT).build().expect("a request");
+        let asked = format!("{} {}", request.method(), request.url());
+        let response = self.http.execute(request).await.unwrap_or_else(|error| panic!("{asked}: {error}"));
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = if response.status().is_success() {
+            String::new()
+        } else {
+            response.text().await.unwrap_or_else(|error| panic!("{asked}: {error}"))
+        };
+        Answer { status, headers, text, asked }
+    }
+
     /// GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request("GET", path)).await

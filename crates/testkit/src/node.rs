@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use stet_app::{App, Clock, NewToken, NewUser, NodeFolder, NodeRole, copy_folder};
+use stet_domain::access::Scopes;
 use stet_domain::{Actor, Login, Profile, ProjectKey};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -141,7 +142,7 @@ impl TestNode {
     /// A client with an API token.
     pub async fn with_token(&self, login: &str) -> Client {
         let shell = Actor::shell(Login::new("shell").expect("a login"));
-        let token = NewToken { login: login.to_owned(), name: "test".to_owned(), days: None };
+        let token = NewToken { login: login.to_owned(), name: "test".to_owned(), days: None, scopes: Scopes::ALL };
         let token = self.app.add_token(&shell, token).await.expect("a token");
         self.visitor().with_token(&token)
     }

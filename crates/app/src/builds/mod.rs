@@ -10,6 +10,8 @@ use stet_domain::{Actor, DatasetName, LogDate, Login, ProjectKey};
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
+use crate::access::{BUILD_READERS, BUILDERS};
+use crate::datasets::no_dataset;
 use crate::error::AppError;
 use crate::{App, ProjectEvent};
 
@@ -247,8 +249,11 @@ impl App {
         dataset: &str,
         mode: BuildMode,
     ) -> Result<Job, AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.authorise(actor, project, &BUILDERS)?;
         let plan = run::Plan::new(&project, dataset, mode)?;
+        if !self.may_know_build(actor, &project, &plan.dataset) {
+            return Err(no_dataset(&project, dataset));
+        }
         let job = Job {
             id: Uuid::now_v7(),
             project: project.key.clone(),
@@ -302,7 +307,7 @@ impl App {
     /// # Errors
     /// When there is no such build that the actor may know of.
     pub async fn build(&self, actor: &Actor, project: &str, id: JobId) -> Result<(Job, Vec<LogLine>), AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.authorise(actor, project, &BUILD_READERS)?;
         let running = self.inner.builds.open().get(&id).map(|open| open.get());
         let job = match running {
             Some(job) => job,
@@ -311,7 +316,7 @@ impl App {
                 None => return Err(AppError::not_found("such build")),
             },
         };
-        if job.project != project.key {
+        if job.project != project.key || !self.may_know_build(actor, &project, &job.dataset) {
             return Err(AppError::not_found("such build"));
         }
         let lines = self.inner.node.build_log(id, 0, LOG_LINES_MAX).await?;
@@ -324,9 +329,10 @@ impl App {
     /// # Errors
     /// When there is no such project that the actor may know of.
     pub async fn list_builds(&self, actor: &Actor, project: &str, limit: usize) -> Result<Vec<Job>, AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.authorise(actor, project, &BUILD_READERS)?;
         let records = self.inner.node.builds(&project.key, limit.min(KEPT_MAX)).await?;
         let mut jobs = records.iter().map(run::job_of).collect::<Result<Vec<Job>, AppError>>()?;
+        jobs.retain(|job| self.may_know_build(actor, &project, &job.dataset));
         let open = self.inner.builds.open();
         for job in &mut jobs {
             if let Some(open) = open.get(&job.id) {
@@ -341,6 +347,7 @@ impl App {
     /// # Errors
     /// When there is no such build, or it has ended.
     pub async fn cancel_build(&self, actor: &Actor, project: &str, id: JobId) -> Result<Job, AppError> {
+        self.authorise(actor, project, &BUILDERS)?;
         let (job, _) = self.build(actor, project, id).await?;
         let open = self.inner.builds.open().get(&id).cloned();
         match open.filter(|open| !open.get().state.has_ended()) {
@@ -396,6 +403,6 @@ impl App {
         if let Err(error) = self.inner.node.append_build_log(job.id, vec![run::log_line(line.at, &line.text)]).await {
             tracing::warn!(build = %job.id, %error, "cannot keep a line of a build's log");
         }
-        self.announce(&job.project, ProjectEvent::Log(job.id, line));
+        self.announce(&job.project, ProjectEvent::Log { job: job.id, dataset: job.dataset.clone(), line });
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use stet_domain::access::Use;
 use stet_domain::validate::{Refusal, validate};
 use stet_domain::{Action, Actor, ClientEventId, Event, EventId, Key, LogDate, Login, NewEvent, Source};
 use stet_store::{Append, Expected, Outcome};
@@ -188,6 +189,7 @@ impl App {
         webapp: &str,
         request: EditRequest,
     ) -> Result<EditAnswer, AppError> {
+        self.authorise_webapp(actor, project, webapp, Use::Edit)?;
         let open = self.open_webapp(actor, project, webapp).await?;
         self.edit_open(actor, &open, request).await
     }

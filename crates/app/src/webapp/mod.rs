@@ -13,6 +13,7 @@ pub use edit::{Change, CurrentCell, EDITS_MAX, Edit, EditAnswer, EditRequest, Ed
 pub use feed::{Feed, FeedEvent, Hello, Presence};
 pub use log::{LOG_PAGE_MAX, LogFilter, LogPage, REVERT_CHANGES_MAX, RevertChange, RevertPlan, Reverted};
 pub use open::OpenWebapps;
+pub(crate) use open::find_webapp;
 pub use read::{ColumnView, Description, History, LinkOptions};
 pub use resolve::{EditColumn, Resolved, TableColumn};
 pub use rows::{CellEdit, EditState, LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups};

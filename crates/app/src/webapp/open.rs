@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use stet_domain::access::Use;
 use stet_domain::project::{Project, Webapp};
 use stet_domain::{Actor, EventId, Key, Login, ProjectKey, WebappName};
 use stet_engine::control::Control;
@@ -104,7 +105,7 @@ impl App {
         project: &str,
         webapp: &str,
     ) -> Result<Arc<OpenWebapp>, AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.authorise_webapp(actor, project, webapp, Use::View)?;
         let (name, definition) = find_webapp(&project, webapp)?;
         let slot = self.slot(&project.key, name);
         let mut place = slot.open.lock().await;
@@ -130,8 +131,9 @@ impl App {
     /// # Errors
     /// As when the webapp is opened; what was open stays then.
     pub async fn reload_original(&self, actor: &Actor, project: &str, webapp: &str) -> Result<String, AppError> {
+        let found = self.authorise_webapp(actor, project, webapp, Use::Edit)?;
         let open = self.open_webapp(actor, project, webapp).await?;
-        let project = self.project(actor, project)?;
+        let project = found;
         let (name, definition) = find_webapp(&project, webapp)?;
         let slot = self.slot(&project.key, name);
         // The new snapshot is made beside the old one, which goes on serving.
@@ -313,7 +315,7 @@ async fn current(slot: &Weak<Slot>) -> Option<Arc<OpenWebapp>> {
     slot.upgrade()?.open.lock().await.clone()
 }
 
-fn find_webapp<'a>(project: &'a Project, webapp: &str) -> Result<(&'a WebappName, &'a Webapp), AppError> {
+pub(crate) fn find_webapp<'a>(project: &'a Project, webapp: &str) -> Result<(&'a WebappName, &'a Webapp), AppError> {
     WebappName::new(webapp)
         .ok()
         .and_then(|name| project.webapps.get_key_value(&name))

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use stet_domain::access::{Use, webapp_use};
 use stet_domain::project::Editable;
 use stet_domain::{Actor, Event, Key, ProjectKey};
 use stet_engine::live::{EditableSpec, GroupQuery, LinkIndex, LinkRow, Query, TableSpec};
 
-use super::open::OpenWebapp;
+use super::open::{OpenWebapp, find_webapp};
 use super::resolve::{Resolved, TableColumn};
 use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, labels};
 use crate::App;
+use crate::access::VIEW_ONLY;
 use crate::error::AppError;
 
 /// The most events in one answer about a cell or row.
@@ -79,15 +81,18 @@ impl App {
     /// # Errors
     /// When there is no such webapp that the actor may use, or it cannot be opened.
     pub async fn describe_webapp(&self, actor: &Actor, project: &str, webapp: &str) -> Result<Description, AppError> {
+        let found = self.authorise_webapp(actor, project, webapp, Use::View)?;
+        let (_, definition) = find_webapp(&found, webapp)?;
         let open = self.open_webapp(actor, project, webapp).await?;
-        let read_only = open
-            .resolved
-            .editable_columns()
-            .next()
-            .is_none()
-            .then(|| format!("no column of this table can be edited: add one to webapps/{webapp}.toml"));
+        let read_only = if webapp_use(actor, &found, definition) < Some(Use::Edit) {
+            Some(VIEW_ONLY.to_owned())
+        } else if open.resolved.editable_columns().next().is_none() {
+            Some(format!("no column of this table can be edited: add one to webapps/{webapp}.toml"))
+        } else {
+            None
+        };
         Ok(Description {
-            project: self.project(actor, project)?.key.clone(),
+            project: found.key.clone(),
             webapp: open.resolved.clone(),
             read_only,
             version: open.version(),

@@ -8,7 +8,6 @@ use stet_engine::live::{GROUPS_MAX, PAGE_ROWS_MAX};
 use crate::App;
 use crate::clock::after_s;
 use crate::error::AppError;
-use crate::users::require_admin;
 
 /// How the node stands.
 #[derive(Debug, Clone)]
@@ -76,7 +75,7 @@ impl App {
     /// # Errors
     /// When the actor is no administrator.
     pub fn status(&self, actor: &Actor) -> Result<NodeStatus, AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let now = self.inner.clock.now();
         let slots: Vec<_> = {
             let slots = self.inner.webapps.slots.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod editlog;
+pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod serve;
 pub(crate) mod token;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use stet_app::NewToken;
 use stet_domain::LogDate;
+use stet_domain::access::Scopes;
 
 use crate::Global;
 use crate::failure::Failure;
@@ -23,6 +24,9 @@ pub(crate) enum Command {
         /// After how many days it expires [default: never]
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: Option<u32>,
+        /// What it may be used for: read, edit, build, admin, with commas between them; edit and build include reading
+        #[arg(long, default_value_t = Scopes::ALL)]
+        scopes: Scopes,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
@@ -51,14 +55,16 @@ struct TokenView<'a> {
     expires_at: Option<LogDate>,
     last_used_at: Option<LogDate>,
     revoked_at: Option<LogDate>,
+    scopes: String,
 }
 
 pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
     let app = node::open(global).await?;
     let actor = node::actor();
     match command {
-        Command::Add { login, name, days, format } => {
-            let secret = app.add_token(&actor, NewToken { login: login.clone(), name: name.clone(), days }).await?;
+        Command::Add { login, name, days, scopes, format } => {
+            let secret =
+                app.add_token(&actor, NewToken { login: login.clone(), name: name.clone(), days, scopes }).await?;
             match format {
                 PrintFormat::Json => {
                     output::print_json(&serde_json::json!({ "login": login, "name": name, "token": secret }))
@@ -88,6 +94,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                     expires_at: token.expires_at,
                     last_used_at: token.last_used_at,
                     revoked_at: token.revoked_at,
+                    scopes: token.scopes.to_string(),
                 })
                 .collect();
             match format {
@@ -103,13 +110,14 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
 }
 
 fn print_table(tokens: &[TokenView<'_>]) -> Result<(), Failure> {
-    let mut table = Table::of_texts(&["login", "name", "state", "created", "expires", "last used"]);
+    let mut table = Table::of_texts(&["login", "name", "state", "scopes", "created", "expires", "last used"]);
     let date = |date: Option<LogDate>| date.map_or(Cow::Borrowed("never"), |date| Cow::Owned(date.to_string()));
     for token in tokens {
         table.words([
             Cow::Borrowed(token.login),
             Cow::Borrowed(token.name),
             Cow::Borrowed(token.state),
+            Cow::Borrowed(token.scopes.as_str()),
             date(Some(token.created_at)),
             date(token.expires_at),
             date(token.last_used_at),

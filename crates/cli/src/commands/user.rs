@@ -34,6 +34,13 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
     },
+    /// Change what a user may be at most
+    Profile {
+        /// The user's login
+        login: String,
+        /// reader, designer or admin
+        profile: Profile,
+    },
     /// Shut a user out at once: sessions end, tokens are revoked; the name stays in the logs
     Disable {
         /// The user's login
@@ -58,6 +65,7 @@ struct UserView<'a> {
     login: &'a str,
     name: &'a str,
     profile: Profile,
+    groups: Vec<&'a str>,
     disabled: bool,
     created_at: LogDate,
     last_sign_in: Option<LogDate>,
@@ -81,6 +89,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                     login: user.login.as_str(),
                     name: &user.display_name,
                     profile: user.profile,
+                    groups: user.groups.iter().map(stet_domain::GroupName::as_str).collect(),
                     disabled: user.disabled,
                     created_at: user.created_at,
                     last_sign_in: user.last_sign_in,
@@ -90,6 +99,10 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 PrintFormat::Json => output::print_json(&serde_json::json!({ "users": views })),
                 PrintFormat::Text => print_table(&views),
             }
+        }
+        Command::Profile { login, profile } => {
+            app.set_profile(&actor, &login, profile).await?;
+            output::print(&format!("{login} is now a {}", profile.as_str()).replace("a admin", "an admin"))
         }
         Command::Disable { login } => {
             app.set_user_disabled(&actor, &login, true).await?;
@@ -108,12 +121,13 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
 }
 
 fn print_table(users: &[UserView<'_>]) -> Result<(), Failure> {
-    let mut table = Table::of_texts(&["login", "name", "profile", "state", "last sign-in"]);
+    let mut table = Table::of_texts(&["login", "name", "profile", "groups", "state", "last sign-in"]);
     for user in users {
         table.words([
             Cow::Borrowed(user.login),
             Cow::Borrowed(user.name),
             Cow::Borrowed(user.profile.as_str()),
+            Cow::Owned(user.groups.join(", ")),
             Cow::Borrowed(if user.disabled { "disabled" } else { "active" }),
             user.last_sign_in.map_or(Cow::Borrowed("never"), |date| Cow::Owned(date.to_string())),
         ]);

@@ -69,6 +69,15 @@ pub(super) struct ProjectFile {
     pub name: String,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub permissions: PermissionsFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PermissionsFile {
+    pub groups: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+    pub users: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +110,24 @@ pub(super) struct WebappFile {
     pub layout: LayoutFile,
     #[serde(default)]
     pub rows: RowsFile,
+    #[serde(default)]
+    pub access: AccessFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AccessFile {
+    pub users: Vec<Spanned<String>>,
+    pub groups: Vec<Spanned<String>>,
+    pub view_only: PrincipalsFile,
+    pub public: Option<Spanned<toml::Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PrincipalsFile {
+    pub users: Vec<Spanned<String>>,
+    pub groups: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 
+use super::access;
 use super::files::{
     DatasetFile, EditableFile, FileText, LinkFile, ProjectFile, ProjectFiles, RecipeFile, RecipeFileKind, WebappFile,
 };
 use super::{
     Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, Webapp,
 };
+use crate::access::ProjectPermissions;
 use crate::flow;
 use crate::name::{DatasetName, ProjectKey, RecipeName, WebappName};
 use crate::validate::Rules;
@@ -34,8 +36,9 @@ pub fn load(key: ProjectKey, files: &ProjectFiles) -> Result<Project, ProjectErr
 
     let mut project = Project {
         key: key.clone(),
-        name: header.0,
-        description: header.1,
+        name: header.name,
+        description: header.description,
+        permissions: header.permissions,
         datasets: loader.datasets,
         webapps: webapps.into_iter().map(|(name, webapp)| (name, webapp.webapp)).collect(),
         recipes: recipes.into_iter().map(|(name, recipe)| (name, recipe.recipe)).collect(),
@@ -54,7 +57,7 @@ pub fn load(key: ProjectKey, files: &ProjectFiles) -> Result<Project, ProjectErr
         complete_types(&mut project);
         Ok(project)
     } else {
-        Err(ProjectError { project: key.to_string(), problems: loader.problems })
+        Err(ProjectError { project: key.to_string(), problems: loader.problems, permissions: project.permissions })
     }
 }
 
@@ -77,6 +80,14 @@ struct Loader<'a> {
     datasets: BTreeMap<DatasetName, Dataset>,
 }
 
+/// What `project.toml` says.
+#[derive(Default)]
+struct Header {
+    name: String,
+    description: String,
+    permissions: ProjectPermissions,
+}
+
 struct ReadWebapp<'a> {
     file: &'a FileText,
     webapp: Webapp,
@@ -90,7 +101,7 @@ struct ReadRecipe<'a> {
 }
 
 impl<'a> Loader<'a> {
-    fn header(&mut self) -> (String, String) {
+    fn header(&mut self) -> Header {
         let Some(file) = &self.files.project else {
             self.problems.push(Problem {
                 file: "project.toml".to_owned(),
@@ -101,7 +112,11 @@ impl<'a> Loader<'a> {
             return Default::default();
         };
         match file.parse::<ProjectFile>() {
-            Ok(project) => (project.name, project.description),
+            Ok(project) => Header {
+                permissions: access::permissions(file, &project.permissions, &mut self.problems),
+                name: project.name,
+                description: project.description,
+            },
             Err(problem) => {
                 self.problems.push(problem);
                 Default::default()
@@ -195,6 +210,7 @@ impl<'a> Loader<'a> {
                 self.problems.push(file.problem(validation.span().start, message));
             }
         }
+        let access = access::webapp_access(file, written.access, &mut self.problems);
         let columns = written.layout.columns.map(|columns| {
             if let Some(known) = declared {
                 for column in &columns {
@@ -221,6 +237,7 @@ impl<'a> Loader<'a> {
                 columns,
                 create_rows: written.rows.create,
                 delete_rows: written.rows.delete,
+                access,
             },
         })
     }

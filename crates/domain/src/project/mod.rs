@@ -1,5 +1,6 @@
 //! The definition of a project: what its text files say, checked and with its references resolved.
 
+mod access;
 mod files;
 mod load;
 
@@ -8,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::{ProjectPermissions, WebappAccess};
 use crate::name::{DatasetName, ProjectKey, RecipeName, WebappName};
 use crate::validate::Rules;
 use crate::value::ColumnType;
@@ -24,6 +26,8 @@ pub struct Project {
     pub name: String,
     /// What it is for; may be empty.
     pub description: String,
+    /// Who may do what in it.
+    pub permissions: ProjectPermissions,
     /// Every dataset: the declared ones and those that a webapp or a recipe implies.
     pub datasets: BTreeMap<DatasetName, Dataset>,
     /// Every webapp.
@@ -136,6 +140,8 @@ pub struct Webapp {
     pub create_rows: bool,
     /// Whether people may delete rows.
     pub delete_rows: bool,
+    /// Who may use it.
+    pub access: WebappAccess,
 }
 
 /// A column that a webapp lets people edit.
@@ -314,4 +320,6 @@ pub struct ProjectError {
     pub project: String,
     /// One entry for each thing that is wrong; never empty.
     pub problems: Vec<Problem>,
+    /// Who may know of the project, as far as its files can be read.
+    pub permissions: ProjectPermissions,
 }

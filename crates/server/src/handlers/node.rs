@@ -5,8 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use stet_app::{AppError, JobState};
-use stet_domain::Profile;
+use stet_app::JobState;
 
 use super::{Answer, Shared};
 use crate::auth::Signed;
@@ -33,9 +32,7 @@ pub(crate) async fn healthz() -> Json<Value> {
 ))]
 pub(crate) async fn metrics(State(server): Shared, signed: Signed) -> Result<Response, Problem> {
     // The counters are the server's own, so no use case guards them.
-    if signed.actor.profile != Profile::Admin {
-        return Err(AppError::NotAllowed("only an administrator may read the counters".to_owned()).into());
-    }
+    server.app.require_administrator(&signed.actor)?;
     let mut builds = Vec::new();
     for (key, project) in server.app.projects(&signed.actor) {
         if project.is_err() {

@@ -21,7 +21,7 @@ pub(crate) async fn list(State(server): Shared, signed: Signed) -> Answer<Projec
     let projects = projects
         .iter()
         .map(|(key, project)| match project {
-            Ok(project) => ProjectView::from(project.as_ref()),
+            Ok(project) => ProjectView::new(project, &server.app.webapps(&signed.actor, project)),
             Err(error) => ProjectView::broken(key, error),
         })
         .collect();
@@ -39,7 +39,8 @@ pub(crate) async fn show(
 ) -> Answer<ProjectDetailView> {
     let found = server.app.project(&signed.actor, &project)?;
     let datasets = server.app.datasets(&signed.actor, &project).await?;
-    Ok(Json(ProjectDetailView::new(&found, &datasets)))
+    let webapps = server.app.webapps(&signed.actor, &found);
+    Ok(Json(ProjectDetailView::new(ProjectView::new(&found, &webapps), &datasets)))
 }
 
 /// The datasets and recipes of a project as a graph, and what in it is stale.

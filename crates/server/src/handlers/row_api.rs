@@ -12,13 +12,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use stet_app::AppError;
 use stet_app::webapp::{Change, Edit, EditRequest, EditResult, Row, Seen};
-use stet_domain::{Action, ClientEventId, Event, Source, WebappName};
+use stet_domain::{Action, ClientEventId, DatasetName, Event, Source};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::{Answer, Shared};
-use crate::auth::Signed;
+use crate::auth::{Anybody, Signed};
 use crate::error::Problem;
 use crate::extract::{Body, Path, Query};
 use crate::state::Server;
@@ -45,7 +45,7 @@ const CHUNKS_MAX: usize = 4;
     ))]
 pub(crate) async fn create(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Body(body): Body<CreateBody>,
 ) -> Answer<RowAnswerView> {
@@ -71,7 +71,7 @@ pub(crate) async fn create(
     responses((status = 200, description = "The row", body = BTreeMap<String, Option<String>>)))]
 pub(crate) async fn read(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Body(body): Body<ReadBody>,
 ) -> Result<Response, Problem> {
@@ -99,33 +99,26 @@ pub(crate) async fn read(
         content_type = "text/csv", body = String)))]
 pub(crate) async fn read_all_edits(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let found = server.app.project(&signed.actor, &project)?;
-    let original = WebappName::new(webapp.as_str())
-        .ok()
-        .and_then(|name| found.webapps.get(&name))
-        .map(|webapp| webapp.original.clone())
-        .ok_or_else(|| Problem::not_found(&format!("webapp `{webapp}` in this project")))?;
     // Opening the table makes its log. One that cannot be opened, since its original is broken, may have a log all the same.
     if let Err(error) = server.app.describe_webapp(&signed.actor, &project, &webapp).await {
         tracing::debug!(%error, project, webapp, "the edits of a table that cannot be opened are read");
     }
 
-    let file = format!("attachment; filename=\"{}.csv\"", original.editlog());
     let (sender, receiver) = mpsc::channel::<io::Result<Chunk>>(CHUNKS_MAX);
-    let (opened, opening) = tokio::sync::oneshot::channel::<Result<(), AppError>>();
+    let (opened, opening) = tokio::sync::oneshot::channel::<Result<DatasetName, AppError>>();
     tokio::task::spawn_blocking(move || {
-        let reader = match server.app.editlog_reader(&signed.actor, &project, original.as_str()) {
-            Ok(reader) => reader,
+        let (original, reader) = match server.app.webapp_editlog_reader(&signed.actor, &project, &webapp) {
+            Ok(found) => found,
             Err(error) => {
                 let _ = opened.send(Err(error));
                 return;
             }
         };
         // A client that has gone away gets nothing more: every failed send ends the work.
-        if opened.send(Ok(())).is_err() {
+        if opened.send(Ok(original)).is_err() {
             return;
         }
         let mut text = String::from(EDITS_HEADER);
@@ -144,7 +137,8 @@ pub(crate) async fn read_all_edits(
         }
         let _ = sender.blocking_send(Ok(text.into()));
     });
-    opening.await.map_err(AppError::internal)??;
+    let original = opening.await.map_err(AppError::internal)??;
+    let file = format!("attachment; filename=\"{}.csv\"", original.editlog());
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present")),
         (header::CONTENT_DISPOSITION, HeaderValue::try_from(file).map_err(AppError::internal)?),
@@ -161,7 +155,7 @@ pub(crate) async fn read_all_edits(
     ))]
 pub(crate) async fn update(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Body(body): Body<UpdateBody>,
 ) -> Answer<RowAnswerView> {
@@ -181,7 +175,7 @@ pub(crate) async fn update(
     ))]
 pub(crate) async fn delete(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Body(body): Body<DeleteBody>,
 ) -> Answer<RowAnswerView> {
@@ -197,7 +191,7 @@ pub(crate) async fn delete(
     responses((status = 200, description = "The label", content_type = "text/plain", body = String)))]
 pub(crate) async fn label(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp, linked)): Path<(String, String, String)>,
     Query(query): Query<LabelQuery>,
 ) -> Result<String, Problem> {
@@ -212,7 +206,7 @@ pub(crate) async fn label(
     responses((status = 200, description = "The rows, best first", body = Vec<Object>)))]
 pub(crate) async fn lookup(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp, linked)): Path<(String, String, String)>,
     Query(query): Query<LookupQuery>,
 ) -> Answer<Vec<Map<String, Value>>> {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::{Answer, Shared};
-use crate::auth::Signed;
+use crate::auth::{Anybody, Signed};
 use crate::error::Problem;
 use crate::extract::{Body, Path, Query};
 use crate::sse;
@@ -23,7 +23,7 @@ use crate::views::table::{
     responses((status = 200, description = "The webapp", body = WebappView)))]
 pub(crate) async fn show(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
 ) -> Answer<WebappView> {
     Ok(Json((&server.app.describe_webapp(&signed.actor, &project, &webapp).await?).into()))
@@ -35,7 +35,7 @@ pub(crate) async fn show(
     responses((status = 200, description = "The rows", body = PageView)))]
 pub(crate) async fn rows(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Body(mut body): Body<RowsBody>,
 ) -> Answer<PageView> {
@@ -72,7 +72,7 @@ pub(crate) async fn groups(
     responses((status = 200, description = "What became of each edit", body = EditAnswerView)))]
 pub(crate) async fn edit(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Body(body): Body<EditsBody>,
 ) -> Answer<EditAnswerView> {
@@ -91,7 +91,7 @@ pub(crate) async fn edit(
     responses((status = 200, description = "The events, newest first", body = HistoryView)))]
 pub(crate) async fn history(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Query(query): Query<HistoryQuery>,
 ) -> Answer<HistoryView> {
@@ -105,7 +105,7 @@ pub(crate) async fn history(
     responses((status = 200, description = "The choices, best first", body = LinkOptionsView)))]
 pub(crate) async fn links(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp, column)): Path<(String, String, String)>,
     Query(query): Query<LinksQuery>,
 ) -> Answer<LinkOptionsView> {
@@ -119,7 +119,7 @@ pub(crate) async fn links(
     responses((status = 204, description = "Told")))]
 pub(crate) async fn presence(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Body(body): Body<PresenceBody>,
 ) -> Result<StatusCode, Problem> {
@@ -141,7 +141,7 @@ pub(crate) async fn presence(
     responses((status = 202, description = "Loaded", body = ReloadedView)))]
 pub(crate) async fn reload(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<ReloadedView>), Problem> {
     let snapshot = server.app.reload_original(&signed.actor, &project, &webapp).await?;
@@ -154,7 +154,7 @@ pub(crate) async fn reload(
     responses((status = 200, description = "A stream of server-sent events", content_type = "text/event-stream")))]
 pub(crate) async fn events(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let place = listener_place(&signed, &project, &webapp);

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use stet_app::{AppError, DatasetSummary};
 use stet_domain::ProjectKey;
+use stet_domain::access::Use;
 use stet_domain::project::{Project, Role, Webapp};
 use utoipa::ToSchema;
 
@@ -76,19 +77,18 @@ impl From<Role> for RoleView {
     }
 }
 
-impl From<&Project> for ProjectView {
-    fn from(project: &Project) -> ProjectView {
+impl ProjectView {
+    /// A project with the webapps that whoever asks may use.
+    pub(crate) fn new(project: &Project, webapps: &[(&Webapp, Use)]) -> ProjectView {
         ProjectView {
             key: project.key.to_string(),
             name: project.name.clone(),
             description: project.description.clone(),
-            webapps: project.webapps.values().map(WebappSummaryView::from).collect(),
+            webapps: webapps.iter().map(|(webapp, _)| WebappSummaryView::from(*webapp)).collect(),
             problems: Vec::new(),
         }
     }
-}
 
-impl ProjectView {
     /// A project whose files cannot be used.
     pub(crate) fn broken(key: &ProjectKey, error: &AppError) -> ProjectView {
         let problems = match error {
@@ -106,12 +106,12 @@ impl ProjectView {
 }
 
 impl ProjectDetailView {
-    pub(crate) fn new(project: &Project, datasets: &[DatasetSummary]) -> ProjectDetailView {
+    pub(crate) fn new(project: ProjectView, datasets: &[DatasetSummary]) -> ProjectDetailView {
         let datasets = datasets
             .iter()
             .map(|dataset| DatasetSummaryView { name: dataset.name.to_string(), role: dataset.role.into() })
             .collect();
-        ProjectDetailView { project: project.into(), datasets }
+        ProjectDetailView { project, datasets }
     }
 }
 

@@ -17,7 +17,7 @@ pub const FIRST: &str = r#"["9007199254740993","a\"b, 😀"]"#;
 /// A node with the table beside the sample project.
 pub async fn start() -> TestNode {
     Setup::default()
-        .file("projects/AWKWARD/project.toml", "name = \"Awkward\"\n")
+        .file("projects/AWKWARD/project.toml", "name = \"Awkward\"\n[permissions.groups]\neveryone = [\"read_content\"]\n")
         .file(
             "projects/AWKWARD/datasets/measures.toml",
             r#"path = "measures.csv"

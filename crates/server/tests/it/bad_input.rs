@@ -1,7 +1,7 @@
 //! Input that makes no sense is told so, in plain words, and never fails the server.
 
 use serde_json::json;
-use stet_testkit::{READER, TestNode};
+use stet_testkit::{ADMIN, READER, TestNode};
 
 use crate::{STRIKES, routes};
 
@@ -121,7 +121,11 @@ async fn a_method_that_a_route_does_not_know_is_told() {
 #[tokio::test]
 async fn a_broken_project_is_told_with_its_file_and_spoils_no_other() {
     let node = stet_testkit::Setup::default().file("projects/BROKEN/project.toml", "nam = \"x\"\n").start().await;
-    let client = node.signed_in(READER).await;
+    // Nobody can say who may know of it, so only the administrator does.
+    let reader = node.signed_in(READER).await;
+    assert!(!reader.get("/api/v1/projects").await.expect_status(200).text.contains("BROKEN"));
+    reader.get("/api/v1/projects/BROKEN/flow").await.expect_status(404);
+    let client = node.signed_in(ADMIN).await;
     let projects = client.get("/api/v1/projects").await.expect_status(200).json();
     let broken = projects["projects"].as_array().and_then(|all| all.iter().find(|project| project["key"] == "BROKEN"));
     assert!(broken.is_some_and(|project| project["problems"].to_string().contains("project.toml:1")), "{projects}");

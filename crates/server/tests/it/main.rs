@@ -7,6 +7,7 @@ mod browser;
 mod builds;
 mod edits;
 mod log;
+mod permission_table;
 mod row_api;
 mod streams;
 

@@ -1,9 +1,10 @@
-//! The node's own database: users, sessions, API tokens, sign-in attempts, builds. Never data of a project, and never a
+//! The node's own database: users, groups, sessions, API tokens, sign-in attempts, builds. Never data of a project, and never a
 //! secret that could be used: passwords and tokens are there as hashes only.
 //!
 //! It has no clock: every time is passed in, in microseconds since the epoch as a [`LogDate`].
 
 mod builds;
+mod groups;
 mod schema;
 mod sessions;
 mod sign_in;
@@ -21,6 +22,7 @@ use stet_domain::LogDate;
 use uuid::Uuid;
 
 pub use self::builds::{Build, BuildLogLine, LOG_LINES_MAX, NewLogLine};
+pub use self::groups::Group;
 pub use self::sessions::{NewSession, Session};
 pub use self::sign_in::SignInFailures;
 pub use self::tokens::{ApiToken, NewApiToken};

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::error::{Doing, StoreError};
 
 /// One entry for each version, never changed after its release: the next version is a new entry.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE node (
   only INTEGER PRIMARY KEY CHECK (only = 1),
   id TEXT NOT NULL,
@@ -77,7 +78,24 @@ CREATE TABLE build_log_lines (
   text TEXT NOT NULL,
   PRIMARY KEY (build_id, number)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE groups (
+  name TEXT NOT NULL COLLATE NOCASE PRIMARY KEY,
+  description TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE group_members (
+  login TEXT NOT NULL COLLATE NOCASE REFERENCES users (login),
+  group_name TEXT NOT NULL COLLATE NOCASE REFERENCES groups (name),
+  PRIMARY KEY (login, group_name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_members_by_group ON group_members (group_name, login);
+
+ALTER TABLE api_tokens ADD COLUMN scopes TEXT NOT NULL DEFAULT 'read,edit,build,admin';
+",
+];
 
 /// Brings the tables to this version.
 pub(super) fn migrate(path: &Path, connection: &mut Connection, now: LogDate) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! API tokens: what programs sign in with, on behalf of a user.
 
 use rusqlite::{OptionalExtension, Row};
+use stet_domain::access::Scopes;
 use stet_domain::{LogDate, Login};
 
 use super::users::{self, User};
@@ -20,6 +21,8 @@ pub struct NewApiToken {
     pub created_at: LogDate,
     /// From when on it is no longer good; none for never.
     pub expires_at: Option<LogDate>,
+    /// What it may be used for.
+    pub scopes: Scopes,
 }
 
 /// An API token.
@@ -37,9 +40,11 @@ pub struct ApiToken {
     pub last_used_at: Option<LogDate>,
     /// When it was revoked.
     pub revoked_at: Option<LogDate>,
+    /// What it may be used for.
+    pub scopes: Scopes,
 }
 
-const COLUMNS: &str = "api_tokens.login, name, api_tokens.created_at, expires_at, last_used_at, revoked_at";
+const COLUMNS: &str = "api_tokens.login, name, api_tokens.created_at, expires_at, last_used_at, revoked_at, scopes";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
     Ok(ApiToken {
@@ -49,6 +54,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
         expires_at: date_or_none(row, 3)?,
         last_used_at: date_or_none(row, 4)?,
         revoked_at: date_or_none(row, 5)?,
+        scopes: parsed(row, 6)?,
     })
 }
 
@@ -68,13 +74,15 @@ impl NodeDatabase {
                 return Err(StoreError::TokenNameTaken { login: token.login, name: token.name }.into());
             }
             transaction.execute(
-                "INSERT INTO api_tokens (token_hash, login, name, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO api_tokens (token_hash, login, name, created_at, expires_at, scopes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 (
                     token.token_hash.0,
                     token.login.as_str(),
                     token.name,
                     token.created_at.micros(),
                     token.expires_at.map(LogDate::micros),
+                    token.scopes.to_string(),
                 ),
             )?;
             Ok(())
@@ -118,7 +126,7 @@ impl NodeDatabase {
                 users::COLUMNS
             ))?;
             let found =
-                statement.query_row((token_hash.0, now.micros()), |row| Ok((from_row(row)?, users::from_row(row, 6)?)));
+                statement.query_row((token_hash.0, now.micros()), |row| Ok((from_row(row)?, users::from_row(row, 7)?)));
             Ok(found.optional()?)
         })
         .await

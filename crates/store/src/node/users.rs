@@ -1,9 +1,10 @@
 //! Users.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, Row};
-use stet_domain::{LogDate, Login, Profile};
+use stet_domain::{GroupName, LogDate, Login, Profile};
 
 use super::{Failure, NodeDatabase, TokenHash, date, date_or_none, limit_of, parsed};
 use crate::error::StoreError;
@@ -50,11 +51,15 @@ pub struct User {
     pub created_at: LogDate,
     /// When the user last signed in.
     pub last_sign_in: Option<LogDate>,
+    /// The groups that the user was put into.
+    pub groups: BTreeSet<GroupName>,
 }
 
 /// The columns of a user, to be selected from `users` in this order by [`from_row`].
 pub(super) const COLUMNS: &str = "users.login, users.display_name, users.profile, users.password_hash, users.disabled, \
-                                  users.created_at, users.last_sign_in";
+                                  users.created_at, users.last_sign_in, \
+                                  (SELECT group_concat(group_name, ' ') FROM group_members \
+                                   WHERE group_members.login = users.login)";
 
 /// A user from the columns that start at `first`.
 pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
@@ -66,6 +71,16 @@ pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
         disabled: row.get(first + 4)?,
         created_at: date(row, first + 5)?,
         last_sign_in: date_or_none(row, first + 6)?,
+        groups: groups(row, first + 7)?,
+    })
+}
+
+/// The names of groups in a column, with spaces between them, which no name has.
+fn groups(row: &Row<'_>, column: usize) -> rusqlite::Result<BTreeSet<GroupName>> {
+    let Some(names) = row.get::<_, Option<String>>(column)? else { return Ok(BTreeSet::new()) };
+    let names = names.split(' ').map(GroupName::new).collect::<Result<_, _>>();
+    names.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.to_string().into())
     })
 }
 

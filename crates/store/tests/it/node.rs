@@ -52,6 +52,7 @@ fn token(n: u8, name: &str, token: &str, expires_at: Option<i64>) -> NewApiToken
         name: token.to_owned(),
         created_at: micros(n.into()),
         expires_at: expires_at.map(micros),
+        scopes: "read,edit".parse().unwrap(),
     }
 }
 
