@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use stet_domain::access::Use;
 use stet_domain::replay::{Replay, RowState};
 use stet_domain::{Action, Actor, Event, EventId, Key, LogDate, Source};
 use stet_store::Editlog;
@@ -159,6 +160,7 @@ impl App {
         filter: LogFilter,
         up_to: Option<EventId>,
     ) -> Result<RevertPlan, AppError> {
+        self.authorise_webapp(actor, project, webapp, Use::Edit)?;
         let open = self.open_webapp(actor, project, webapp).await?;
         plan(&open, &filter, up_to).await
     }
@@ -178,6 +180,7 @@ impl App {
         up_to: Option<EventId>,
         reason: Option<String>,
     ) -> Result<Reverted, AppError> {
+        self.authorise_webapp(actor, project, webapp, Use::Edit)?;
         let open = self.open_webapp(actor, project, webapp).await?;
         let plan = plan(&open, &filter, up_to).await?;
         let batch_id = Uuid::now_v7();

@@ -200,7 +200,10 @@ impl Verifier {
         let sealed = self.anchors.iter().filter(vouches).map(|anchor| anchor.checkpoint.size).max();
         let mut findings = std::mem::take(&mut self.findings);
         let empty = self.events == 0 && self.hashes == 0;
-        if self.anchors.is_empty() && !empty && !findings.iter().any(|finding| matches!(finding, Finding::Forged { .. })) {
+        if self.anchors.is_empty()
+            && !empty
+            && !findings.iter().any(|finding| matches!(finding, Finding::Forged { .. }))
+        {
             findings.push(Finding::Unvouched);
         }
         self.against_checkpoints(&mut findings);

@@ -54,7 +54,7 @@ pub(crate) async fn rows(
     responses((status = 200, description = "The groups", body = GroupsView)))]
 pub(crate) async fn groups(
     State(server): Shared,
-    signed: Signed,
+    Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
     Query(query): Query<GroupsQuery>,
 ) -> Answer<GroupsView> {

@@ -5,8 +5,8 @@
 pub(crate) mod build;
 pub(crate) mod edit;
 pub(crate) mod flow;
-pub(crate) mod log;
 pub(crate) mod groups;
+pub(crate) mod log;
 pub(crate) mod project;
 pub(crate) mod row_api;
 pub(crate) mod session;

@@ -101,6 +101,8 @@ async fn principals() -> Principals {
 fn filled(path: &str, project: &str, build: &str) -> String {
     let query = if path.ends_with("/history") {
         "?key=127128"
+    } else if path.ends_with("/groups") {
+        "?by=species"
     } else if path.contains("/label/") {
         "?key=DFW"
     } else if path.contains("/lookup/") {
@@ -125,6 +127,7 @@ fn body(route: &str, row: usize) -> Value {
         "POST /api/v1/session" => json!({ "login": "listed", "password": PASSWORD }),
         "POST /api/v1/projects/{project}/builds" => json!({ "dataset": "strikes_editlog_pivoted", "mode": "only" }),
         route if route.ends_with("/rows/query") => json!({ "limit": 1 }),
+        route if route.contains("/revert") => json!({ "filter": { "key": "no such row" } }),
         route if route.ends_with("/edits") => json!({ "source": "grid", "edits": [] }),
         route if route.ends_with("/presence") => json!({ "key": null, "column": null, "editing": false }),
         route if route.ends_with("/create") => json!({ "primaryKeys": 9_000_000 + row, "columnValues": {} }),
