@@ -56,6 +56,17 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await noViolations(page);
     });
 
+    test('in the page of edits, and in taking some back', async ({ person, api }) => {
+      const { page } = await person('dana', { colorScheme });
+      await api.edit('correct-strikes', '1', 'species', 'Black vulture');
+      await page.goto('/projects/BIRDSTRIKES/webapps/correct-strikes/log?user=admin');
+      await expect(page.locator('tbody tr')).toHaveCount(1);
+      await noViolations(page);
+      await page.getByRole('button', { name: 'Take these back…' }).click();
+      await expect(page.getByRole('dialog').locator('tbody tr')).toHaveCount(1);
+      await noViolations(page);
+    });
+
     test('in the editors of text and date', async ({ person }) => {
       const { page, open } = await person('dana', { colorScheme });
       const table = await open('correct-strikes');
