@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use stet_domain::event::{Action, Event};
 use stet_domain::{ColumnType, Value};
-use stet_engine::live::{LiveTable, Query, StateFilter, Test};
+use stet_engine::live::{Group, GroupQuery, GroupSort, LiveTable, Query, StateFilter, TableLimits, Test};
 
 use crate::build_support::{Folder, Log, build, columns_of, editable, rows_in};
-use crate::live_support::{all_rows, filter, snapshot, sort, spec};
+use crate::live_support::{all_rows, filter, me, snapshot, sort, spec};
 
 const COLUMNS: [(&str, ColumnType); 6] = [
     ("id", ColumnType::Text),
@@ -234,10 +234,47 @@ fn expected(rows: &[(Cells, bool)], asked: &Asked) -> Vec<Cells> {
 }
 
 fn table(folder: &Folder, rows: &[Cells]) -> LiveTable {
+    table_with(folder, rows, TableLimits::default())
+}
+
+fn table_with(folder: &Folder, rows: &[Cells], limits: TableLimits) -> LiveTable {
     let source = folder.csv("original", &csv_of(rows), &COLUMNS);
     let editable: Vec<_> =
         COLUMNS[1..].iter().map(|(name, _)| (*name, None)).chain([(ADDED.0, Some(ADDED.1))]).collect();
-    LiveTable::open(snapshot(folder, &source, &["id"]), &spec(&editable)).unwrap()
+    LiveTable::open_with(snapshot(folder, &source, &["id"]), &spec(&editable), limits).unwrap()
+}
+
+/// The groups of a query, and what they are by the rows of the reference.
+fn check_groups(live: &LiveTable, rows: &[Cells], asked: &Asked, by: &[usize]) {
+    let name = |place: &usize| if *place == 6 { ADDED.0 } else { COLUMNS[*place].0 };
+    let mut counts: BTreeMap<Cells, usize> = BTreeMap::new();
+    for cells in rows {
+        *counts.entry(by.iter().map(|place| cells[*place].clone()).collect()).or_default() += 1;
+    }
+    let query = GroupQuery {
+        by: by.iter().map(|place| name(place).to_owned()).collect(),
+        filters: asked.query.filters.clone(),
+        states: asked.query.states.clone(),
+        sort: GroupSort::Count,
+        descending: true,
+    };
+    let page = live.groups(&query, 0, 1000, &me()).unwrap();
+    assert_eq!((page.total, page.rows), (counts.len(), rows.len()), "{query:?}");
+    assert!(page.groups.is_sorted_by(|a, b| a.count >= b.count), "{:?}", page.groups);
+    for Group { values, count } in &page.groups {
+        assert_eq!(counts.get(values), Some(count), "{query:?} {values:?}");
+        // The filters of a group give its rows.
+        let of_group = by.iter().zip(values).map(|(place, value)| filter(name(place), Test::In(vec![value.clone()])));
+        let filters = query.filters.iter().cloned().chain(of_group).collect();
+        let found = live.page(&Query { filters, states: query.states.clone(), sort: vec![] }, 0, 1, &me()).unwrap();
+        assert_eq!(found.total, *count, "{query:?} {values:?}");
+    }
+    let by_value = GroupQuery { sort: GroupSort::Value, descending: false, ..query };
+    let mut paged = Vec::new();
+    while paged.len() < page.total {
+        paged.extend(live.groups(&by_value, paged.len(), 3, &me()).unwrap().groups);
+    }
+    assert!(page.groups.iter().all(|group| paged.contains(group)));
 }
 
 proptest! {
@@ -252,12 +289,27 @@ proptest! {
         let original = original();
         let log = log_of(&original, &steps);
         let live = table(&folder, &original);
+        // Here the first rows of each order are found by themselves, and only some orders are made afterwards.
+        let hasty = table_with(&folder, &original, TableLimits { sorted_at_once_rows_max: 0, ..TableLimits::default() });
         let asked = asked();
         for end in (0..=log.0.len()).filter(|end| end % together == 0 || *end == log.0.len()) {
             live.push(&log.0[..end]);
+            hasty.push(&log.0[..end]);
             let rows = reference(&original, &log.0[..end]);
             for asked in &asked {
-                prop_assert_eq!(all_rows(&live, &asked.query, 7), expected(&rows, asked), "{:?}", asked.query);
+                let expected = expected(&rows, asked);
+                prop_assert_eq!(all_rows(&hasty, &asked.query, 7), expected.clone(), "{:?}", asked.query);
+                prop_assert_eq!(all_rows(&live, &asked.query, 7), expected, "{:?}", asked.query);
+            }
+            if end % 3 == 0 {
+                hasty.make_orders();
+            }
+        }
+        let rows = reference(&original, &log.0);
+        for asked in &asked {
+            let expected = expected(&rows, asked);
+            for by in [&[1][..], &[2], &[3, 5], &[6], &[4, 6, 1]] {
+                check_groups(&live, &expected, asked, by);
             }
         }
         // A table that is opened later, or reopened, shows the same as the one that was patched all along.

@@ -7,6 +7,7 @@ mod build_chunks;
 mod build_replay;
 mod build_support;
 mod live_links;
+mod live_many;
 mod live_model;
 mod live_snapshot;
 mod live_support;

@@ -8,6 +8,7 @@ mod builds;
 mod edits;
 mod log;
 mod permission_table;
+mod groups;
 mod row_api;
 mod streams;
 
