@@ -27,7 +27,10 @@ describe('groups', () => {
 
   it('tell the empty text from the empty cell, also through the address', () => {
     for (const value of ['', null]) {
-      const { query: back } = decodeQuery(encodeQuery(withGroup(query, ['size'], [value])), new Set(['size', 'species', 'cost']));
+      const { query: back } = decodeQuery(
+        encodeQuery(withGroup(query, ['size'], [value])),
+        new Set(['size', 'species', 'cost']),
+      );
       expect(chosenGroup(back, ['size'])).toEqual([value]);
     }
   });

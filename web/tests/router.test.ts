@@ -6,6 +6,7 @@ describe('parsePath', () => {
     ['/', { name: 'projects' }],
     ['/projects', { name: 'projects' }],
     ['/signin', { name: 'signin' }],
+    ['/status', { name: 'status' }],
     ['/projects/BIRDSTRIKES', { name: 'flow', project: 'BIRDSTRIKES' }],
     ['/projects/BIRDSTRIKES/flow', { name: 'flow', project: 'BIRDSTRIKES' }],
     ['/projects/BIRDSTRIKES/datasets/strikes', { name: 'dataset', project: 'BIRDSTRIKES', dataset: 'strikes' }],

@@ -57,6 +57,7 @@ export class Menus {
     const { name } = view.column;
     const sorted = core.query.sort.find((sort) => sort.column === name);
     const place = core.columns.place(name);
+    const group = core.options.onGroup;
     const beside = (by: -1 | 1): boolean => core.columns.shown[place + by]?.pinned === view.pinned;
     this.show(
       view.column.title,
@@ -72,6 +73,7 @@ export class Menus {
           run: () => core.header.sortBy(name, { column: name, descending: true }, false),
         },
         { label: 'Filter\u2026', hint: 'F', separated: true, run: () => core.header.openFilter(place) },
+        ...(group ? [{ label: 'Group rows by this\u2026', run: () => group(name) }] : []),
         { label: 'Fit width', separated: true, run: () => core.fitColumn(name) },
         { label: 'Move left', hint: 'Alt+Shift+\u2190', disabled: !beside(-1), run: () => core.header.move(name, -1) },
         { label: 'Move right', hint: 'Alt+Shift+\u2192', disabled: !beside(1), run: () => core.header.move(name, 1) },

@@ -214,6 +214,8 @@ export interface GridOptions {
   onStatus?(status: GridStatus): void;
   onActiveCell?(cell: { key: string | null; column: string | null; editing: boolean }): void;
   onQuery?(query: Query): void;
+  /** Somebody wants the rows grouped by a column; without it no menu offers that. */
+  onGroup?(column: string): void;
   onMessage?(message: { kind: 'info' | 'error'; text: string }): void;
 }
 

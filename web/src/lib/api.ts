@@ -6,6 +6,8 @@ import type {
   EditAnswer,
   EditBatch,
   Flow,
+  GroupSort,
+  Groups,
   HistoryEvent,
   Cell,
   Job,
@@ -19,6 +21,7 @@ import type {
   RevertPlan,
   RowPage,
   Session,
+  Status,
   Webapp,
 } from './types';
 
@@ -148,6 +151,7 @@ export const api = {
   signIn: (login: string, password: string): Promise<Session> =>
     call('POST', '/session', { body: { login, password }, keepOnUnauthorized: true }),
   session: (): Promise<Session> => call('GET', '/session', { keepOnUnauthorized: true }),
+  status: (signal?: Signal): Promise<Status> => call('GET', '/status', { signal }),
   signOut: (): Promise<void> => call('DELETE', '/session', { keepOnUnauthorized: true }),
 
   projects: (signal?: Signal): Promise<{ projects: ProjectSummary[] }> => call('GET', '/projects', { signal }),
@@ -186,6 +190,18 @@ export const api = {
     signal?: Signal,
   ): Promise<RowPage> =>
     call('POST', `${webappPath(project, webapp)}/rows/query`, { body: { offset, limit, ...query }, signal }),
+  groups: (
+    project: string,
+    webapp: string,
+    asked: { by: string[]; query: Query; sort: GroupSort; offset: number; limit: number },
+    signal?: Signal,
+  ): Promise<Groups> => {
+    const { by, query, sort, offset, limit } = asked;
+    const params = new URLSearchParams({ by: JSON.stringify(by), sort, offset: String(offset), limit: String(limit) });
+    if (query.filters.length > 0) params.set('filters', JSON.stringify(query.filters));
+    if (query.states.length > 0) params.set('states', JSON.stringify(query.states));
+    return call('GET', `${webappPath(project, webapp)}/groups?${params.toString()}`, { signal });
+  },
   edit: (project: string, webapp: string, batch: EditBatch): Promise<EditAnswer> =>
     call('POST', `${webappPath(project, webapp)}/edits`, { body: batch }),
   history: (

@@ -9,7 +9,10 @@ export function withoutGroup(query: Query, by: readonly string[]): Query {
 /** The query that shows the rows of one group; other filters stay. */
 export function withGroup(query: Query, by: readonly string[], values: readonly Cell[]): Query {
   const plain = withoutGroup(query, by);
-  return { ...plain, filters: [...plain.filters, ...by.map((column, place) => filterOf(column, values[place] ?? null))] };
+  return {
+    ...plain,
+    filters: [...plain.filters, ...by.map((column, place) => filterOf(column, values[place] ?? null))],
+  };
 }
 
 /** The values of the group that the query shows; null if it shows no single group. */

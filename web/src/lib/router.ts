@@ -6,6 +6,7 @@
 export type Route =
   | { name: 'projects' }
   | { name: 'signin' }
+  | { name: 'status' }
   | { name: 'flow'; project: string }
   | { name: 'dataset'; project: string; dataset: string }
   | { name: 'table'; project: string; webapp: string }
@@ -26,6 +27,7 @@ export function parsePath(path: string): Route {
   const [first, project, kind, item, view] = parts;
   if (first === undefined) return { name: 'projects' };
   if (first === 'signin' && parts.length === 1) return { name: 'signin' };
+  if (first === 'status' && parts.length === 1) return { name: 'status' };
   if (first !== 'projects') return { name: 'not-found' };
   if (project === undefined) return { name: 'projects' };
   if (kind === undefined || (kind === 'flow' && parts.length === 3)) return { name: 'flow', project };
@@ -44,6 +46,7 @@ const part = encodeURIComponent;
 export const href = {
   projects: (): string => '/',
   signin: (next?: string): string => (next && next !== '/' ? `/signin?next=${part(next)}` : '/signin'),
+  status: (): string => '/status',
   flow: (project: string): string => `/projects/${part(project)}`,
   node: (project: string, node: string): string => `/projects/${part(project)}?node=${part(node)}`,
   dataset: (project: string, dataset: string): string => `/projects/${part(project)}/datasets/${part(dataset)}`,

@@ -223,6 +223,58 @@ export interface Query {
   states: RowState[];
 }
 
+export type GroupSort = 'count' | 'value';
+
+/** Rows that have the same values. */
+export interface Group {
+  /** In the order of the columns grouped by; null for empty, which the empty text is not. */
+  values: Cell[];
+  count: number;
+}
+
+export interface Groups {
+  version: number;
+  snapshot: string;
+  by: string[];
+  /** Rows in all groups. */
+  rows: number;
+  /** How many groups there are. */
+  total: number;
+  offset: number;
+  groups: Group[];
+  links: Links;
+}
+
+export interface OpenTable {
+  project: string;
+  webapp: string;
+  rows: number;
+  rows_edited: number;
+  own_bytes: number;
+  mapped_bytes: number;
+  orders: number;
+  order_bytes: number;
+  log_position: number;
+  listeners: number;
+  last_used: string;
+}
+
+/** How the node stands; sizes in bytes. */
+export interface Status {
+  version: string;
+  webapps: OpenTable[];
+  resident_bytes: number | null;
+  own_bytes: number | null;
+  streams: number;
+  limits: {
+    order_bytes_max: number;
+    webapp_idle_minutes: number;
+    groups_max: number;
+    page_rows_max: number;
+    streams_max: number;
+  };
+}
+
 export interface CellEdit {
   event: number;
   user: string;
