@@ -38,6 +38,7 @@ lint: ## Check the form of all code, and nothing else
 	@scripts/test lint
 
 bench: build ## Measure Stet
+	cargo build --release --locked --package stet-server --example edit_load
 	@bench/run $(BENCH_ARGS)
 
 fmt: ## Bring all code into form

@@ -8,6 +8,7 @@ import re
 import selectors
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -62,7 +63,7 @@ def lines(work: Path, settings: dict[str, Any]) -> Iterator[Line]:
     node = Node(folder, original)
     token = node.token()
     # Each edit is of a cell that was not edited before, so that each is logged.
-    edits = _requests(original, token)
+    edits = Edits(original, token)
     with node.served() as (port, process), postgres.cluster(work) as cluster:
         if cluster is None:
             print("bench: pgbench is left out: PostgreSQL is not installed", file=sys.stderr)
@@ -97,9 +98,9 @@ def _lines(clients: int, runs: dict[str, list[Measured]]) -> Iterator[Line]:
         yield Line("edits", workload, f"latency, {what}", "ms", samples)
 
 
-def _stet(client: Client, port: int, process: int, clients: int, seconds: float, edits: Iterator[bytes]) -> Measured:
+def _stet(client: Client, port: int, process: int, clients: int, seconds: float, edits: Edits) -> Measured:
     saved_before, cpu_before_s, started = _saved(client), cpu_s(process), time.perf_counter()
-    measured = _drive(port, clients, seconds, edits)
+    measured = _run_load(port, clients, seconds, edits) if _load_program() else _drive(port, clients, seconds, edits)
     measured.server_share = (cpu_s(process) - cpu_before_s) / (time.perf_counter() - started)
     saved = _saved(client) - saved_before
     if saved < len(measured.latencies_ms):
@@ -112,22 +113,49 @@ def _saved(client: Client) -> int:
     return sum(int(count) for count in re.findall(r'^stet_edits_total{.*status="saved"} (\d+)', text, re.M))
 
 
-def _requests(original: Original, token: str) -> Iterator[bytes]:
-    """Requests with one edit each, without end."""
-    head = (
-        f"POST {BASE}/edits HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
-        "Content-Type: application/json\r\nContent-Length: "
-    ).encode()
-    turn = 0
-    while True:
-        turn += 1
-        for key in range(original.rows):
-            edit = {"action": "update", "key": str(key), "column": "species", "value": f"edited {turn}"}
-            body = json.dumps({"source": "grid", "edits": [edit]}).encode()
-            yield b"%s%d\r\n\r\n%s" % (head, len(body), body)
+class Edits:
+    """Edits of one cell after the other: no cell twice, as long as there are cells that were not edited yet."""
+
+    def __init__(self, original: Original, token: str) -> None:
+        """Begins with the first row."""
+        self.rows = original.rows
+        self.token = token
+        self.next_key = 0
+
+    def __next__(self) -> bytes:
+        """A request with the next edit."""
+        turn, key = divmod(self.next_key, self.rows)
+        self.next_key += 1
+        edit = {"action": "update", "key": str(key), "column": "species", "value": f"edited {turn}"}
+        body = json.dumps({"source": "grid", "edits": [edit]})
+        head = (
+            f"POST {BASE}/edits HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return (head + body).encode()
 
 
-def _drive(port: int, clients: int, seconds: float, edits: Iterator[bytes]) -> Measured:
+def _load_program() -> str | None:
+    """The clients as a program of their own, if it was built."""
+    program = os.environ.get("EDIT_LOAD", "")
+    return program if os.access(program, os.X_OK) else None
+
+
+def _run_load(port: int, clients: int, seconds: float, edits: Edits) -> Measured:
+    turn, key = divmod(edits.next_key, edits.rows)
+    arguments = [str(port), BASE, str(clients), str(seconds), str(key), str(edits.rows), "species", f"edited {turn}"]
+    environment = {**os.environ, "STET_TOKEN": edits.token}
+    done = subprocess.run([_load_program() or "", *arguments], env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise measure.ProgramFailed(f"edit_load ended with {done.stderr.strip()}")
+    told = json.loads(done.stdout)
+    latencies_ms = told["latencies_ms"]
+    edits.next_key += len(latencies_ms)
+    mean_ms = sum(latencies_ms) / max(1, len(latencies_ms))
+    return Measured(told["per_second"], mean_ms, latencies_ms, told["client_share"])
+
+
+def _drive(port: int, clients: int, seconds: float, edits: Edits) -> Measured:
     """Keeps each client busy with one edit after the other: raw requests on connections that stay open."""
     waiting = selectors.DefaultSelector()
     sent_at: dict[int, float] = {}

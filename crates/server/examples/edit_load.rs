@@ -1,8 +1,10 @@
-//! Clients that edit one cell after the other: `STET_TOKEN=TOKEN edit_load PORT PATH CLIENTS SECONDS FIRST_KEY COLUMN VALUE`.
+//! Clients that edit one cell after the other:
+//! `STET_TOKEN=TOKEN edit_load PORT PATH CLIENTS SECONDS FIRST_KEY ROWS COLUMN VALUE`.
 //!
 //! Each client sends an edit of a row of its own on a connection that stays open, waits for the answer, and sends the
-//! next: keys are whole numbers from `FIRST_KEY` on. Prints one line of JSON: how many edits a second, how long each took
-//! in milliseconds, sorted, the CPU time of the clients as a share of one core, and the next key that nobody edited.
+//! next: keys are whole numbers from `FIRST_KEY` on, and after the last of the `ROWS` from 0 on with another value. Prints
+//! one line of JSON: how many edits a second, how long each took in milliseconds, sorted, and the CPU time of the clients
+//! as a share of one core.
 //! `bench/edits.py` runs it, since clients in Python would take a core that the server needs.
 
 #![allow(clippy::print_stdout)]
@@ -21,6 +23,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 struct Load {
     port: u16,
     head: String,
+    rows: u64,
     column: String,
     value: String,
     next_key: AtomicU64,
@@ -30,9 +33,9 @@ struct Load {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [port, path, clients, seconds, first_key, column, value] = &arguments[..] else {
+    let [port, path, clients, seconds, first_key, rows, column, value] = &arguments[..] else {
         return Err(
-            "usage: edit_load PORT PATH CLIENTS SECONDS FIRST_KEY COLUMN VALUE, with a token in STET_TOKEN".into()
+            "usage: edit_load PORT PATH CLIENTS SECONDS FIRST_KEY ROWS COLUMN VALUE, with a token in STET_TOKEN".into()
         );
     };
     let token = std::env::var("STET_TOKEN").map_err(|_| "STET_TOKEN is not set")?;
@@ -44,7 +47,8 @@ async fn main() -> Result<(), Failure> {
              Content-Type: application/json\r\nContent-Length: "
         ),
         column: serde_json::to_string(column)?,
-        value: serde_json::to_string(value)?,
+        rows: rows.parse::<u64>()?.max(1),
+        value: value.clone(),
         next_key: AtomicU64::new(first_key.parse()?),
         until: started + Duration::from_secs_f64(seconds.parse()?),
     });
@@ -61,7 +65,6 @@ async fn main() -> Result<(), Failure> {
     let answer = serde_json::json!({
         "per_second": took_ms.len() as f64 / elapsed_s,
         "client_share": cpu_s().unwrap_or(0.0) / elapsed_s,
-        "next_key": load.next_key.load(Ordering::Relaxed),
         "latencies_ms": took_ms,
     });
     println!("{answer}");
@@ -74,7 +77,11 @@ async fn client(load: Arc<Load>) -> Result<Vec<f64>, Failure> {
     let (mut took_ms, mut answer, mut room) = (Vec::new(), Vec::new(), vec![0; 65_536]);
     while Instant::now() < load.until {
         let key = load.next_key.fetch_add(1, Ordering::Relaxed);
-        let (column, value) = (&load.column, &load.value);
+        let value = match key / load.rows {
+            0 => load.value.clone(),
+            turn => format!("{} again {turn}", load.value),
+        };
+        let (column, value, key) = (&load.column, serde_json::to_string(&value)?, key % load.rows);
         let edit = format!(r#"{{"action":"update","key":"{key}","column":{column},"value":{value}}}"#);
         let body = format!(r#"{{"source":"grid","edits":[{edit}]}}"#);
         let sent = Instant::now();

@@ -324,7 +324,7 @@ pub(crate) fn find_webapp<'a>(project: &'a Project, webapp: &str) -> Result<(&'a
 
 impl OpenWebapp {
     /// Takes what is new in the editlog, as far as the store knows of it, and tells the listeners.
-    async fn follow(self: &Arc<Self>) {
+    pub(super) async fn follow(self: &Arc<Self>) {
         let position = *self.position.borrow();
         let Some(position) = position else { return };
         if let Err(error) = self.catch_up_to(position).await {

@@ -119,6 +119,8 @@ impl App {
             return Err(AppError::Invalid(format!("{limit} rows are too many at once: the most are {PAGE_ROWS_MAX}")));
         }
         let open = self.open_webapp(actor, project, webapp).await?;
+        // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
+        open.follow().await;
         let login = actor.login.clone();
         // A new order over many rows takes a while: it is made beside the other requests.
         crate::datasets::blocking(move || {
@@ -154,6 +156,8 @@ impl App {
         limit: usize,
     ) -> Result<RowGroups, AppError> {
         let open = self.open_webapp(actor, project, webapp).await?;
+        // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
+        open.follow().await;
         let login = actor.login.clone();
         crate::datasets::blocking(move || {
             let page = open.live.groups(&query, offset, limit, &login)?;

@@ -9,6 +9,7 @@ mod edits;
 mod log;
 mod permission_table;
 mod groups;
+mod reload;
 mod row_api;
 mod streams;
 
