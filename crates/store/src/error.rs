@@ -1,18 +1,33 @@
 //! What can go wrong in a store, in words that say what to do.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 use stet_domain::{ClientEventId, DatasetName, GroupName, Login};
 
+use crate::postgres::PostgresConfig;
+
 /// The database engine's own words: for the log of the node, never for an answer to a user.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
-pub struct EngineError(Arc<rusqlite::Error>);
+pub struct EngineError(Arc<dyn std::error::Error + Send + Sync>);
 
 impl From<rusqlite::Error> for EngineError {
     fn from(error: rusqlite::Error) -> Self {
+        EngineError(Arc::new(error))
+    }
+}
+
+impl From<std::io::Error> for EngineError {
+    fn from(error: std::io::Error) -> Self {
+        EngineError(Arc::new(error))
+    }
+}
+
+impl From<postgres::Error> for EngineError {
+    fn from(error: postgres::Error) -> Self {
         EngineError(Arc::new(error))
     }
 }
@@ -33,6 +48,20 @@ pub enum StoreError {
     /// The file was moved, deleted or replaced while it was open. What is written now would be lost.
     #[error("`{}` was moved or replaced while it was in use: put the file back, or restart the node", path.display())]
     FileReplaced { path: PathBuf },
+    /// A database on another machine, or another program, cannot be used at present.
+    #[error("cannot connect to the database {connection}: {reason}")]
+    CannotConnect { connection: String, reason: String, source: Option<EngineError> },
+    /// The database does not let our user do what is needed.
+    #[error(
+        "the user of the connection {connection} may not {what}: let the administrator of the database grant it, or use another connection"
+    )]
+    NotAllowed { connection: String, what: &'static str, source: Option<EngineError> },
+    /// Something that was asked for is not in the database.
+    #[error("{connection} has no {what}: check the name, and whether it is there already")]
+    NotThere { connection: String, what: String },
+    /// What was asked for makes no sense for this database.
+    #[error("{0}")]
+    Unusable(String),
     /// Made by a later version of Stet.
     #[error(
         "{what} has format version {found} and this version of Stet knows versions up to {known}: use a newer Stet"
@@ -40,7 +69,7 @@ pub enum StoreError {
     NewerVersion { what: String, found: i64, known: i64 },
     /// There is no editlog for the dataset yet.
     #[error(
-        "`{original}` has no editlog yet: open its table once, in the browser or with `stet check`, which makes it"
+        "the editlog of `{original}` is not initialised: make it with `stet editlog init PROJECT.{original}`, or for SQLite by opening its table once"
     )]
     NotInitialised { original: DatasetName },
     /// A table, trigger or index of the editlog is not the one that Stet made.
@@ -132,6 +161,47 @@ pub(crate) enum Doing {
 }
 
 impl StoreError {
+    /// What a failure of PostgreSQL means. The path of errors that have one is the connection's description.
+    pub(crate) fn from_postgres(config: &PostgresConfig, doing: Doing, error: postgres::Error) -> StoreError {
+        let path = PathBuf::from(config.to_string());
+        let connection = config.to_string();
+        let state = error.code().map(|state| state.code().to_owned());
+        let lost =
+            error.is_closed() || (error.code().is_none() && error.source().is_some_and(|s| s.is::<std::io::Error>()));
+        let source = EngineError::from(error);
+        match (state.as_deref(), doing) {
+            (_, Doing::Committing) => match state.as_deref().map(|state| &state[..2]) {
+                // Refused before anything was made durable: by a deferred rule, a serialisation, a lack of room.
+                Some("23" | "40" | "53" | "25") => StoreError::WriteFailed { path, source },
+                _ => StoreError::OutcomeUnknown { source: Some(source) },
+            },
+            (Some("ST001"), _) => StoreError::ClockWentBack { behind_ms: 1 },
+            (Some("53100"), _) => StoreError::Full { path, source },
+            (Some("55P03" | "57014" | "40001" | "40P01"), _) => StoreError::Locked { path, source },
+            (Some("42501"), Doing::Reading) => {
+                StoreError::NotAllowed { connection, what: "read this", source: Some(source) }
+            }
+            (Some("42501"), _) => StoreError::NotAllowed { connection, what: "do this", source: Some(source) },
+            (Some("25006"), _) => StoreError::ReadOnly { path },
+            (Some("42P01" | "3F000"), _) => {
+                StoreError::NotThere { connection, what: "such table or schema".to_owned() }
+            }
+            (Some(class), Doing::Writing) if class.starts_with("23") || class.starts_with("P0") => {
+                StoreError::Refused { source }
+            }
+            (Some(class), Doing::Reading | Doing::Opening) if class.starts_with("57P") || class.starts_with("08") => {
+                let reason = "the connection was lost".to_owned();
+                StoreError::CannotConnect { connection, reason, source: Some(source) }
+            }
+            (None, Doing::Reading | Doing::Opening) if lost => {
+                let reason = "the connection was lost".to_owned();
+                StoreError::CannotConnect { connection, reason, source: Some(source) }
+            }
+            (_, Doing::Writing) => StoreError::WriteFailed { path, source },
+            (_, Doing::Reading | Doing::Opening) => StoreError::ReadFailed { path, source },
+        }
+    }
+
     pub(crate) fn from_engine(path: &Path, doing: Doing, error: rusqlite::Error) -> StoreError {
         let path = path.to_owned();
         let code = error.sqlite_error_code();

@@ -1,6 +1,6 @@
 //! Where Stet keeps what people did: editlogs, and the node's own database.
 //!
-//! - [`Editlogs`] is a place that holds editlogs (a SQLite file); an [`Editlog`] appends and reads the edit events of
+//! - [`Editlogs`] is a place that holds editlogs (a SQLite file, or a schema in PostgreSQL); an [`Editlog`] appends and reads the edit events of
 //!   one original dataset; an [`EditlogReader`] reads one from a program that does not run the node.
 //! - [`NodeDatabase`] holds users, sessions, API tokens, sign-in attempts and builds.
 //!
@@ -10,8 +10,12 @@
 pub mod editlog;
 mod error;
 pub mod node;
+pub mod postgres;
 mod sqlite;
 
-pub use editlog::{Append, Editlog, EditlogReader, EditlogSettings, EditlogStats, Editlogs, Expected, Outcome};
+pub use editlog::{
+    Append, Editlog, EditlogReader, EditlogSettings, EditlogStats, EditlogTables, Editlogs, Expected, Outcome,
+};
 pub use error::{EngineError, StoreError};
 pub use node::NodeDatabase;
+pub use postgres::{Postgres, PostgresConfig};

@@ -5,6 +5,8 @@
 //! type parameter or `dyn` spreads through the crates above. What a test wants to replace in a store are its failures,
 //! and those it injects through [`EditlogSettings::faults`] into the real one.
 
+mod positions;
+mod postgres;
 mod sqlite;
 
 use std::collections::HashSet;
@@ -19,6 +21,7 @@ use stet_domain::{Action, DatasetName, Event, EventId, NewEvent};
 use tokio::sync::watch;
 
 use crate::error::StoreError;
+use crate::postgres::Postgres;
 
 /// The most events in one [`Append`].
 pub const REQUEST_EVENTS_MAX: usize = 100_000;
@@ -72,6 +75,15 @@ pub enum Outcome {
     EventIdTaken(Event),
     /// Not appended because another event of the same atomic request was not.
     NotDone,
+}
+
+/// Which tables of a PostgreSQL database hold editlogs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EditlogTables {
+    /// The schema.
+    pub schema: String,
+    /// The table, for the editlog of one original; none for `<original>_editlog` of any.
+    pub table: Option<String>,
 }
 
 /// The limits of a place that holds editlogs.
@@ -138,7 +150,7 @@ pub struct EditlogStats {
     pub failures: u64,
 }
 
-/// A place that holds editlogs: a SQLite file. Cheap to clone; it is closed when the last clone and the last [`Editlog`]
+/// A place that holds editlogs: a SQLite file, or tables of PostgreSQL. Cheap to clone; it is closed when the last clone and the last [`Editlog`]
 /// of it are gone.
 #[derive(Clone)]
 pub struct Editlogs(EditlogsBackend);
@@ -146,6 +158,7 @@ pub struct Editlogs(EditlogsBackend);
 #[derive(Clone)]
 enum EditlogsBackend {
     Sqlite(Arc<sqlite::SqliteEditlogs>),
+    Postgres(Arc<postgres::PostgresEditlogs>),
 }
 
 impl Editlogs {
@@ -154,6 +167,16 @@ impl Editlogs {
     /// Fails with `CannotOpen`, `NotADatabase`, `ReadOnly`, `Locked` or `NewerVersion`.
     pub fn open_sqlite(path: &Path, settings: EditlogSettings) -> Result<Editlogs, StoreError> {
         Ok(Editlogs(EditlogsBackend::Sqlite(sqlite::SqliteEditlogs::open(path, settings)?)))
+    }
+
+    /// Takes tables of PostgreSQL for appending and reading. Nothing is connected before it is used, so that a database
+    /// that is away for the moment keeps nobody from starting.
+    pub fn open_postgres(
+        postgres: &Postgres,
+        tables: EditlogTables,
+        settings: EditlogSettings,
+    ) -> Result<Editlogs, StoreError> {
+        Ok(Editlogs(EditlogsBackend::Postgres(postgres::PostgresEditlogs::open(postgres, tables, settings)?)))
     }
 
     /// Creates the editlog of an original dataset, with all that protects it; if it is there already, checks it.
@@ -165,6 +188,9 @@ impl Editlogs {
             EditlogsBackend::Sqlite(editlogs) => {
                 Ok(Editlog(EditlogBackend::Sqlite(editlogs.initialise(original).await?)))
             }
+            EditlogsBackend::Postgres(editlogs) => {
+                Ok(Editlog(EditlogBackend::Postgres(editlogs.initialise(original).await?)))
+            }
         }
     }
 
@@ -172,6 +198,7 @@ impl Editlogs {
     pub async fn is_initialised(&self, original: &DatasetName) -> Result<bool, StoreError> {
         match &self.0 {
             EditlogsBackend::Sqlite(editlogs) => editlogs.is_initialised(original).await,
+            EditlogsBackend::Postgres(editlogs) => editlogs.is_initialised(original).await,
         }
     }
 
@@ -182,6 +209,9 @@ impl Editlogs {
     pub async fn editlog(&self, original: &DatasetName) -> Result<Editlog, StoreError> {
         match &self.0 {
             EditlogsBackend::Sqlite(editlogs) => Ok(Editlog(EditlogBackend::Sqlite(editlogs.editlog(original).await?))),
+            EditlogsBackend::Postgres(editlogs) => {
+                Ok(Editlog(EditlogBackend::Postgres(editlogs.editlog(original).await?)))
+            }
         }
     }
 
@@ -189,13 +219,15 @@ impl Editlogs {
     pub async fn originals(&self) -> Result<Vec<DatasetName>, StoreError> {
         match &self.0 {
             EditlogsBackend::Sqlite(editlogs) => editlogs.originals().await,
+            EditlogsBackend::Postgres(editlogs) => editlogs.originals().await,
         }
     }
 
-    /// Changes [`EditlogSettings::file_bytes_max`] from the next write on.
+    /// Changes [`EditlogSettings::file_bytes_max`] from the next write on. PostgreSQL has limits of its own.
     pub fn set_file_bytes_max(&self, file_bytes_max: Option<u64>) {
         match &self.0 {
             EditlogsBackend::Sqlite(editlogs) => editlogs.set_file_bytes_max(file_bytes_max),
+            EditlogsBackend::Postgres(_) => {}
         }
     }
 
@@ -203,6 +235,7 @@ impl Editlogs {
     pub fn stats(&self) -> EditlogStats {
         match &self.0 {
             EditlogsBackend::Sqlite(editlogs) => editlogs.stats(),
+            EditlogsBackend::Postgres(editlogs) => editlogs.stats(),
         }
     }
 }
@@ -214,6 +247,7 @@ pub struct Editlog(EditlogBackend);
 #[derive(Clone)]
 enum EditlogBackend {
     Sqlite(sqlite::SqliteEditlog),
+    Postgres(postgres::PostgresEditlog),
 }
 
 impl Editlog {
@@ -221,6 +255,7 @@ impl Editlog {
     pub fn original(&self) -> &DatasetName {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.original(),
+            EditlogBackend::Postgres(log) => log.original(),
         }
     }
 
@@ -236,6 +271,7 @@ impl Editlog {
         check_request(&request)?;
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.append(request).await,
+            EditlogBackend::Postgres(log) => log.append(request).await,
         }
     }
 
@@ -244,6 +280,7 @@ impl Editlog {
     pub fn recent_since(&self, after: Option<EventId>, limit: usize) -> Option<Vec<Event>> {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.recent_since(after, limit),
+            EditlogBackend::Postgres(log) => log.recent_since(after, limit),
         }
     }
 
@@ -251,6 +288,7 @@ impl Editlog {
     pub async fn read_since(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Event>, StoreError> {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.read_since(after, limit).await,
+            EditlogBackend::Postgres(log) => log.read_since(after, limit).await,
         }
     }
 
@@ -265,6 +303,7 @@ impl Editlog {
     ) -> Result<Vec<Event>, StoreError> {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.history(key, column, before, limit).await,
+            EditlogBackend::Postgres(log) => log.history(key, column, before, limit).await,
         }
     }
 
@@ -272,6 +311,7 @@ impl Editlog {
     pub async fn position(&self) -> Result<Option<EventId>, StoreError> {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.position().await,
+            EditlogBackend::Postgres(log) => log.position().await,
         }
     }
 
@@ -279,6 +319,7 @@ impl Editlog {
     pub async fn count(&self) -> Result<u64, StoreError> {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.count().await,
+            EditlogBackend::Postgres(log) => log.count().await,
         }
     }
 
@@ -287,6 +328,7 @@ impl Editlog {
     pub fn watch(&self) -> watch::Receiver<Option<EventId>> {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.watch(),
+            EditlogBackend::Postgres(log) => log.watch(),
         }
     }
 
@@ -294,6 +336,7 @@ impl Editlog {
     pub fn reader(&self) -> Result<EditlogReader, StoreError> {
         match &self.0 {
             EditlogBackend::Sqlite(log) => Ok(EditlogReader(ReaderBackend::Sqlite(log.reader()?))),
+            EditlogBackend::Postgres(log) => Ok(EditlogReader(ReaderBackend::Postgres(log.reader()?))),
         }
     }
 }
@@ -303,6 +346,7 @@ pub struct EditlogReader(ReaderBackend);
 
 enum ReaderBackend {
     Sqlite(sqlite::SqliteReader),
+    Postgres(postgres::PostgresReader),
 }
 
 impl EditlogReader {
@@ -320,6 +364,28 @@ impl EditlogReader {
         sqlite::SqliteReader::is_initialised(path, original)
     }
 
+    /// Opens the editlog of an original dataset in tables of PostgreSQL, with a connection of its own.
+    ///
+    /// Fails with `CannotConnect`, `NotInitialised`, `Altered` or `NewerVersion`.
+    pub fn open_postgres(
+        postgres: &Postgres,
+        tables: &EditlogTables,
+        original: &DatasetName,
+    ) -> Result<EditlogReader, StoreError> {
+        Ok(EditlogReader(ReaderBackend::Postgres(tables.reader(postgres, original)?)))
+    }
+
+    /// Whether an original dataset has an editlog in tables of PostgreSQL.
+    ///
+    /// Fails with `CannotConnect`.
+    pub fn is_initialised_postgres(
+        postgres: &Postgres,
+        tables: &EditlogTables,
+        original: &DatasetName,
+    ) -> Result<bool, StoreError> {
+        tables.is_initialised(postgres, original)
+    }
+
     /// Visits the events after `after` up to and with `up_to` (to the end, if none), in log order, in bounded memory,
     /// until `visit` breaks. Returns the last event visited.
     ///
@@ -332,6 +398,7 @@ impl EditlogReader {
     ) -> Result<Option<EventId>, StoreError> {
         match &self.0 {
             ReaderBackend::Sqlite(reader) => reader.scan(after, up_to, visit),
+            ReaderBackend::Postgres(reader) => reader.scan(after, up_to, visit),
         }
     }
 
@@ -339,6 +406,7 @@ impl EditlogReader {
     pub fn read_since(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Event>, StoreError> {
         match &self.0 {
             ReaderBackend::Sqlite(reader) => reader.read_since(after, limit),
+            ReaderBackend::Postgres(reader) => reader.read_since(after, limit),
         }
     }
 
@@ -352,6 +420,7 @@ impl EditlogReader {
     ) -> Result<Vec<Event>, StoreError> {
         match &self.0 {
             ReaderBackend::Sqlite(reader) => reader.history(key, column, before, limit),
+            ReaderBackend::Postgres(reader) => reader.history(key, column, before, limit),
         }
     }
 
@@ -359,6 +428,7 @@ impl EditlogReader {
     pub fn position(&self) -> Result<Option<EventId>, StoreError> {
         match &self.0 {
             ReaderBackend::Sqlite(reader) => reader.position(),
+            ReaderBackend::Postgres(reader) => reader.position(),
         }
     }
 
@@ -366,6 +436,7 @@ impl EditlogReader {
     pub fn count(&self) -> Result<u64, StoreError> {
         match &self.0 {
             ReaderBackend::Sqlite(reader) => reader.count(),
+            ReaderBackend::Postgres(reader) => reader.count(),
         }
     }
 }

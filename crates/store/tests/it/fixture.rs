@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use stet_domain::{Action, ClientEventId, DatasetName, Event, EventId, Key, LogDate, Login, NewEvent, Source};
 use stet_store::editlog::{Faults, WriteStep};
-use stet_store::{Append, Editlog, EditlogReader, EditlogSettings, Editlogs, Expected, Outcome};
+use stet_store::{
+    Append, Editlog, EditlogReader, EditlogSettings, EditlogTables, Editlogs, Expected, Outcome, Postgres,
+    PostgresConfig,
+};
+use stet_testkit::postgres::{SUPERUSER, TestDatabase};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -45,6 +49,42 @@ impl Backend for Sqlite {
 
     fn reader(&self, original: &DatasetName) -> EditlogReader {
         EditlogReader::open_sqlite(&self.path(), original).unwrap()
+    }
+}
+
+/// A schema in a PostgreSQL database of its own.
+pub struct PostgresPlace {
+    pub database: TestDatabase,
+}
+
+impl PostgresPlace {
+    pub fn new() -> PostgresPlace {
+        PostgresPlace { database: TestDatabase::new() }
+    }
+
+    /// The database as its superuser reaches it.
+    pub fn config(&self) -> PostgresConfig {
+        let server = &self.database.server;
+        let socket = server.socket.to_str().unwrap();
+        PostgresConfig::new("pg", socket, server.port, &self.database.name, SUPERUSER)
+    }
+
+    pub fn postgres(&self) -> Postgres {
+        Postgres::new(self.config())
+    }
+
+    pub fn tables(&self) -> EditlogTables {
+        EditlogTables { schema: "edit".to_owned(), table: None }
+    }
+}
+
+impl Backend for PostgresPlace {
+    fn open(&self, settings: EditlogSettings) -> Editlogs {
+        Editlogs::open_postgres(&self.postgres(), self.tables(), settings).unwrap()
+    }
+
+    fn reader(&self, original: &DatasetName) -> EditlogReader {
+        EditlogReader::open_postgres(&self.postgres(), &self.tables(), original).unwrap()
     }
 }
 

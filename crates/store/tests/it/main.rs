@@ -5,6 +5,8 @@
 mod conformance;
 mod fixture;
 mod node;
+mod postgres_editlog;
+mod postgres_failures;
 mod sqlite_attacks;
 mod sqlite_editlog;
 mod sqlite_failures;

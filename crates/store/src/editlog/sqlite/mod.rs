@@ -5,10 +5,9 @@ mod schema;
 mod watcher;
 mod writer;
 
-use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stet_domain::{DatasetName, Event, EventId};
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::read::SqliteReader;
 use self::schema::LogSql;
+use super::positions::{NamedLog, Positions};
 use super::{Append, EditlogSettings, EditlogStats, Faults, Outcome};
 use crate::error::StoreError;
 use crate::sqlite::{self, Access, FileIdentity, Pool};
@@ -43,27 +43,11 @@ struct Shared {
     /// 0 for no limit.
     file_bytes_max: AtomicU64,
     faults: Option<Faults>,
-    positions: Positions,
+    positions: Positions<LogSql>,
     commits: AtomicU64,
     requests: AtomicU64,
     events: AtomicU64,
     failures: AtomicU64,
-}
-
-/// The most events of each editlog that are kept at hand after they were appended, and the most bytes of their texts.
-const RECENT_EVENTS_MAX: usize = 1_024;
-const RECENT_BYTES_MAX: usize = 1024 * 1024;
-
-/// The last known position of each open editlog; guarded by the mutex, moved forward only.
-#[derive(Default)]
-struct Positions(Mutex<HashMap<DatasetName, KnownLog>>);
-
-struct KnownLog {
-    sql: Arc<LogSql>,
-    position: watch::Sender<Option<EventId>>,
-    /// The last events that this process appended, without a gap.
-    recent: VecDeque<Event>,
-    recent_bytes: usize,
 }
 
 impl SqliteEditlogs {
@@ -234,59 +218,9 @@ impl Shared {
     }
 }
 
-impl Positions {
-    /// Makes an editlog known, if it is not, and subscribes to its position.
-    fn add(&self, sql: &Arc<LogSql>) -> watch::Receiver<Option<EventId>> {
-        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = positions.entry(sql.original.clone()).or_insert_with(|| KnownLog {
-            sql: Arc::clone(sql),
-            position: watch::Sender::new(None),
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-        });
-        known.position.subscribe()
-    }
-
-    /// Keeps events at hand that were just appended, each one's id one more than that of the one before.
-    fn keep(&self, original: &DatasetName, events: Vec<Event>) {
-        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = positions.get_mut(original) else { return };
-        let (Some(first), Some(before)) = (events.first(), known.recent.back()) else {
-            return known.keep_all(events);
-        };
-        if first.id.0 != before.id.0 + 1 {
-            // Another process has appended in between.
-            known.recent.clear();
-            known.recent_bytes = 0;
-        }
-        known.keep_all(events);
-    }
-
-    fn recent_since(&self, original: &DatasetName, after: Option<EventId>, limit: usize) -> Option<Vec<Event>> {
-        let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = &positions.get(original)?.recent;
-        let next = after.map_or(0, |id| id.0) + 1;
-        let skip = usize::try_from(next - recent.front()?.id.0).ok().filter(|skip| *skip < recent.len())?;
-        Some(recent.iter().skip(skip).take(limit).cloned().collect())
-    }
-
-    /// Moves the position of an editlog forward, and never back.
-    fn advance(&self, original: &DatasetName, position: Option<EventId>) {
-        let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = positions.get(original) {
-            known.position.send_if_modified(|known| {
-                let moved = position > *known;
-                if moved {
-                    *known = position;
-                }
-                moved
-            });
-        }
-    }
-
-    fn known(&self) -> Vec<Arc<LogSql>> {
-        let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        positions.values().map(|known| Arc::clone(&known.sql)).collect()
+impl NamedLog for LogSql {
+    fn original(&self) -> &DatasetName {
+        &self.original
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::schema::{CLOCK_REFUSED, LogSql};
 use super::{Shared, read};
-use crate::editlog::{Append, Expected, Outcome, WriteStep};
+use crate::editlog::{Append, Expected, Outcome, WriteStep, positions};
 use crate::error::{Doing, EngineError, StoreError};
 use crate::sqlite::{self, Access};
 
@@ -68,7 +68,10 @@ fn serve(shared: &Shared, writer: &mut Option<Writer>, batch: Vec<Request>) {
         Ok(Ok(written)) => {
             shared.commits.fetch_add(1, Ordering::Relaxed);
             shared.requests.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            keep_recent(shared, &batch, &written.answers);
+            let recent = positions::appended(batch.iter().map(|request| &request.sql.original).zip(&written.answers));
+            for (original, events) in recent {
+                shared.positions.keep(original, events);
+            }
             for (original, position) in written.ends {
                 shared.positions.advance(&original, position);
             }
@@ -98,21 +101,6 @@ fn serve(shared: &Shared, writer: &mut Option<Writer>, batch: Vec<Request>) {
     tracing::error!(error = &failure as &dyn std::error::Error, requests = batch.len(), "an append failed");
     for request in batch {
         let _ = request.answer.send(Err(failure.clone()));
-    }
-}
-
-/// Keeps what was appended at hand for those who follow the logs.
-fn keep_recent(shared: &Shared, batch: &[Request], answers: &[Vec<Outcome>]) {
-    let mut appended: HashMap<&DatasetName, Vec<Event>> = HashMap::new();
-    for (request, outcomes) in batch.iter().zip(answers) {
-        let events = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Appended(event) => Some(event.clone()),
-            _ => None,
-        });
-        appended.entry(&request.sql.original).or_default().extend(events);
-    }
-    for (original, events) in appended {
-        shared.positions.keep(original, events);
     }
 }
 
