@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use crate::error::AppError;
+
+mod connections;
+
+pub use connections::Connection;
 
 /// The version of the node folder's layout that this Stet writes, and the latest that it reads.
 pub const NODE_VERSION: u32 = 1;
 
 /// The configuration of a node.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct NodeConfig {
     /// The version of the folder's layout.
     pub version: u32,
@@ -22,19 +26,32 @@ pub struct NodeConfig {
     /// What the node is for.
     pub role: NodeRole,
     /// Where the server listens.
-    #[serde(default = "default_listen")]
     pub listen: SocketAddr,
     /// The address that people type; needed behind a proxy.
     pub public_url: Option<String>,
     /// Places where data lives, by name.
-    #[serde(default)]
     pub connections: BTreeMap<String, Connection>,
     /// How people sign in.
-    #[serde(default)]
     pub login: LoginConfig,
     /// What tables may take.
     #[serde(default)]
     pub limits: LimitsConfig,
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeFile {
+    version: u32,
+    name: String,
+    role: NodeRole,
+    #[serde(default = "default_listen")]
+    listen: SocketAddr,
+    public_url: Option<String>,
+    #[serde(default)]
+    connections: BTreeMap<String, Spanned<connections::ConnectionFile>>,
+    #[serde(default)]
+    login: LoginConfig,
 }
 
 /// What a node is for.
@@ -55,17 +72,6 @@ impl NodeRole {
             NodeRole::Automation => "automation",
         }
     }
-}
-
-/// A place where data lives.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Connection {
-    /// A folder of files.
-    Files {
-        /// The folder; relative to the node's folder unless it is absolute.
-        path: PathBuf,
-    },
 }
 
 /// How people sign in.
@@ -142,9 +148,26 @@ impl NodeConfig {
                 folder.display()
             )));
         }
-        toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            AppError::Configuration(format!("{}:{line}: {}", path.display(), error.message().replace('\n', " ")))
+        let at = |offset: usize, message: String| {
+            let line = text[..offset].matches('\n').count() + 1;
+            AppError::Configuration(format!("{}:{line}: {}", path.display(), message.replace('\n', " ")))
+        };
+        let file: NodeFile = toml::from_str(&text)
+            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        let mut connections = BTreeMap::new();
+        for (name, written) in file.connections {
+            let connection = connections::read(&name, written, folder)
+                .map_err(|(offset, message)| at(offset, format!("connection `{name}`: {message}")))?;
+            connections.insert(name, connection);
+        }
+        Ok(NodeConfig {
+            version: file.version,
+            name: file.name,
+            role: file.role,
+            listen: file.listen,
+            public_url: file.public_url,
+            connections,
+            login: file.login,
         })
     }
 }

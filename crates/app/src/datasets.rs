@@ -116,6 +116,14 @@ impl App {
         blocking(move || {
             let (format, columns, report) = match &definition.location {
                 Location::Editlog { .. } => (None, editlog_columns(), None),
+                Location::Table { .. } | Location::Query { .. } => {
+                    let columns = match app.database_table(&project, &definition)? {
+                        // What is wrong with a table that is there stands in its state.
+                        Some(table) => table.columns().unwrap_or_default(),
+                        None => Vec::new(),
+                    };
+                    (None, columns, app.last_report(&project, &definition.name))
+                }
                 Location::Files { format, .. } => {
                     let source = app.file_source(&project, &definition)?;
                     // A dataset that is not there yet has the columns that are declared; what is wrong with one that is
@@ -154,11 +162,21 @@ impl App {
             )));
         }
         let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
-        if let Location::Editlog { original } = &definition.location {
+        if let Location::Editlog { original, .. } = &definition.location {
             return self.preview_editlog(&project, original, offset, limit).await;
         }
         let app = self.clone();
         blocking(move || {
+            if let Some(table) = app.database_table(&project, &definition)? {
+                let read = table.preview(offset, limit);
+                let (columns, rows) = read.map_err(|error| app.explain_table(&project, &table, error))?;
+                return Ok(Preview {
+                    columns,
+                    rows,
+                    offset,
+                    total: app.rows_of_last_build(&project, &definition.name),
+                });
+            }
             let source = app.file_source(&project, &definition)?;
             let read = stet_engine::preview::preview(&source, offset, limit, &Control::unwatched())?;
             let total = read.total.or_else(|| app.rows_of_last_build(&project, &definition.name));
@@ -181,16 +199,17 @@ impl App {
     ) -> Result<u64, AppError> {
         let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
         self.authorise(actor, project.key.as_str(), &[Permission::ExportData])?;
-        if let Location::Editlog { original } = &definition.location {
+        if let Location::Editlog { original, .. } = &definition.location {
             // An editlog that nobody has opened yet is one without events.
-            if !EditlogReader::is_initialised_sqlite(&self.inner.folder.editlogs(&project.key), original)? {
+            let place = self.editlog_place(&project, original)?;
+            if !place.is_initialised(original)? {
                 let none = std::iter::empty::<Result<Vec<stet_domain::Event>, AppError>>();
                 return export_editlog(none, format, out);
             }
-            let reader = self.editlog_reader_of(&project, original)?;
+            let reader = place.reader(original)?;
             return export_editlog(pages_of(&reader), format, out);
         }
-        let source = self.file_source(&project, &definition)?;
+        let source = self.ready_source(&project, &definition)?;
         Ok(write_dataset(&source, out, format.options(), &Control::unwatched())?.1)
     }
 
@@ -201,16 +220,8 @@ impl App {
     pub fn editlog_reader(&self, actor: &Actor, project: &str, dataset: &str) -> Result<EditlogReader, AppError> {
         let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
         self.authorise(actor, project.key.as_str(), &[Permission::ExportData])?;
-        let original = match &definition.location {
-            Location::Editlog { original } => original,
-            Location::Files { .. } if project.webapp_on(&definition.name).is_some() => &definition.name,
-            Location::Files { .. } => {
-                return Err(AppError::Invalid(format!(
-                    "`{dataset}` has no editlog: no webapp edits it. Name an original dataset, or its editlog"
-                )));
-            }
-        };
-        self.editlog_reader_of(&project, original)
+        let original = self.original_of(&project, definition.name.as_str())?;
+        self.editlog_reader_of(&project, &original)
     }
 
     /// The original of a webapp that the actor may look at, and a blocking reader of its editlog.
@@ -229,16 +240,11 @@ impl App {
         Ok((webapp.original.clone(), reader))
     }
 
-    pub(crate) fn editlog_reader_of(
-        &self,
-        project: &Project,
-        original: &DatasetName,
-    ) -> Result<EditlogReader, AppError> {
-        Ok(EditlogReader::open_sqlite(&self.inner.folder.editlogs(&project.key), original)?)
-    }
-
-    /// Where the files of a dataset are and how to read them.
+    /// Where the files of a dataset are and how to read them; for a table, those of its copy, whether it is there or not.
     pub(crate) fn file_source(&self, project: &Project, dataset: &Dataset) -> Result<FileSource, AppError> {
+        if let Some(table) = self.database_table(project, dataset)? {
+            return Ok(table.copy_source());
+        }
         let Location::Files { connection, path, format } = &dataset.location else {
             return Err(AppError::Invalid(format!("`{}` is an editlog, which is not kept in files", dataset.name)));
         };
@@ -246,14 +252,13 @@ impl App {
             None => self.inner.folder.data(&project.key),
             Some(name) => match self.inner.config.connections.get(name) {
                 Some(Connection::Files { path }) => self.inner.folder.resolve(path),
-                None => {
-                    let known: Vec<&str> = self.inner.config.connections.keys().map(String::as_str).collect();
+                Some(Connection::Postgres(_)) => {
                     return Err(AppError::Configuration(format!(
-                        "dataset `{}` needs the connection `{name}`, which this node does not have{}: add it to stet.toml",
-                        dataset.name,
-                        if known.is_empty() { String::new() } else { format!(" (it has {})", known.join(", ")) }
+                        "dataset `{}` is in the connection `{name}`, which is a database: write `table` instead of `path`",
+                        dataset.name
                     )));
                 }
+                None => return Err(self.no_connection(dataset.name.as_str(), name)),
             },
         };
         Ok(FileSource {
@@ -271,7 +276,7 @@ impl App {
         offset: u64,
         limit: usize,
     ) -> Result<Preview, AppError> {
-        let editlogs = self.editlogs(&project.key).await?;
+        let editlogs = self.editlogs(project, original).await?;
         let (mut rows, mut total) = (Vec::new(), 0);
         if editlogs.is_initialised(original).await? {
             let editlog = editlogs.editlog(original).await?;

@@ -95,6 +95,7 @@ impl From<StoreError> for AppError {
             | StoreError::FileReplaced { .. }
             | StoreError::ClockWentBack { .. }
             | StoreError::ReadOnly { .. }
+            | StoreError::CannotConnect { .. }
             | StoreError::Closed => {
                 tracing::error!(error = %Chain(&error), "the store cannot do its work");
                 AppError::Unavailable(unavailable(&error))
@@ -103,6 +104,9 @@ impl From<StoreError> for AppError {
             | StoreError::CannotOpen { .. }
             | StoreError::NewerVersion { .. }
             | StoreError::Altered { .. }
+            | StoreError::NotAllowed { .. }
+            | StoreError::NotThere { .. }
+            | StoreError::Unusable(_)
             | StoreError::NameTaken { .. }
             | StoreError::NameReserved { .. } => AppError::Configuration(error.to_string()),
             other => AppError::internal(other),
@@ -115,6 +119,12 @@ fn unavailable(error: &StoreError) -> String {
     match error {
         StoreError::Full { .. } => {
             "nothing was saved: the server has no disk space left. Tell its administrator".into()
+        }
+        StoreError::CannotConnect { connection, reason, .. } => {
+            // The connection's own name is everybody's business; its host is not.
+            let name = connection.split(' ').next().unwrap_or_default();
+            tracing::debug!(connection, reason, "a database is away");
+            format!("the database `{name}` cannot be reached at present, and nothing was saved: try again shortly")
         }
         StoreError::OutcomeUnknown { .. } => {
             "it is not known whether this was saved: try again, which saves nothing twice".into()

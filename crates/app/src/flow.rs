@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 use stet_domain::access::{Permission, may_read_dataset};
 use stet_domain::project::{Location, Project, Recipe, RecipeKind, Role};
-use stet_domain::{Actor, DatasetName, EventId, LogDate, flow};
+use stet_domain::{Actor, DatasetName, LogDate, flow};
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{Manifest, Present, RecipeStamp, StaleReason};
 use stet_engine::read::FileSource;
@@ -214,17 +214,38 @@ impl App {
         let Some(dataset) = project.datasets.get(name) else {
             return Ok(Standing::new(FlowState::Missing));
         };
-        if let Location::Editlog { original } = &dataset.location {
+        if let Location::Editlog { original, table } = &dataset.location {
+            let place = self.editlog_place(project, original)?;
+            match place.is_initialised(original) {
+                // What the node keeps itself is made when it is first needed.
+                Ok(false) if table.is_some() => {
+                    return Ok(Standing::because(FlowState::Missing, self.not_initialised(project, original)));
+                }
+                Ok(_) => {}
+                Err(error) => return Ok(Standing::because(FlowState::Missing, error.to_string())),
+            }
             let events = self.log_position(project, original)?.map_or(0, |id| id.0.unsigned_abs());
             return Ok(Standing { events: Some(events), rows: Some(events), ..Standing::new(FlowState::Live) });
         }
-        let source = match self.file_source(project, dataset) {
-            Ok(source) => source,
+        let Some(recipe) = project.recipe_of(name) else {
+            return Ok(match self.database_table(project, dataset) {
+                Ok(Some(table)) => match table.columns() {
+                    Ok(_) => Standing::new(FlowState::Source),
+                    Err(error) => Standing::because(FlowState::Missing, error.to_string()),
+                },
+                Ok(None) => match self.file_source(project, dataset) {
+                    Ok(source) => source_standing(&source),
+                    Err(error) => Standing::because(FlowState::Missing, error.to_string()),
+                },
+                Err(error) => Standing::because(FlowState::Missing, error.to_string()),
+            });
+        };
+        let output = match self.output_path(project, dataset) {
+            Ok(path) => path,
             Err(error) => return Ok(Standing::because(FlowState::Missing, error.to_string())),
         };
-        let Some(recipe) = project.recipe_of(name) else { return Ok(source_standing(&source)) };
 
-        let mut standing = match self.stale_reasons(project, recipe, &source) {
+        let mut standing = match self.stale_reasons(project, recipe) {
             Ok(reasons) if reasons.contains(&StaleReason::NeverBuilt) => {
                 Standing::because(FlowState::NeverBuilt, "never built")
             }
@@ -242,9 +263,12 @@ impl App {
             Err(error) => Standing::because(FlowState::Stale, error.to_string()),
         };
         if standing.state != FlowState::NeverBuilt {
-            standing.built_at = modified_at(&source);
-            standing.bytes = source.fingerprint().ok().map(|print| print.bytes());
-            let manifest = Manifest::read(&source.path).unwrap_or_default();
+            standing.built_at = modified_at(&output);
+            if matches!(dataset.location, Location::Files { .. }) {
+                let print = self.file_source(project, dataset).ok().and_then(|source| source.fingerprint().ok());
+                standing.bytes = print.map(|print| print.bytes());
+            }
+            let manifest = Manifest::read(&output).unwrap_or_default();
             standing.rows = manifest.map(|manifest| manifest.output.rows);
         }
         if let Some((at, why)) = failed.get(name)
@@ -262,12 +286,9 @@ impl App {
     }
 
     /// Why the output of a recipe is not up to date, inputs that are themselves out of date left aside.
-    pub(crate) fn stale_reasons(
-        &self,
-        project: &Project,
-        recipe: &Recipe,
-        output: &FileSource,
-    ) -> Result<Vec<StaleReason>, AppError> {
+    pub(crate) fn stale_reasons(&self, project: &Project, recipe: &Recipe) -> Result<Vec<StaleReason>, AppError> {
+        let dataset = crate::datasets::find(project, recipe.output.as_str())?;
+        let output = self.output_path(project, dataset)?;
         let stamp = self.recipe_stamp(project, recipe);
         let inputs = self.input_sources(project, recipe)?;
         let log_position = match self.webapp_of(project, recipe) {
@@ -275,7 +296,29 @@ impl App {
             None => None,
         };
         let present = Present { recipe: &stamp, inputs: &inputs, log_position };
-        Ok(Manifest::stale_reasons(&output.path, &present)?)
+        let mut reasons = Manifest::stale_reasons(&output, &present)?;
+        if reasons.contains(&StaleReason::NeverBuilt) || reasons.contains(&StaleReason::NoManifest) {
+            return Ok(reasons);
+        }
+        if !self.is_as_built(project, dataset)? {
+            reasons.push(StaleReason::OutputChanged);
+        }
+        // Inputs in databases are compared by their content.
+        let manifest = Manifest::read(&output)?;
+        for input in &recipe.inputs {
+            let Some(dataset) = project.datasets.get(input) else { continue };
+            let Some(table) = self.database_table(project, dataset)? else { continue };
+            reasons.retain(|reason| *reason != StaleReason::InputsDiffer { dataset: input.to_string() });
+            let built_of = manifest.iter().flat_map(|manifest| &manifest.inputs).find(|s| s.dataset == input.as_str());
+            match table.content() {
+                Ok(content) if built_of == Some(&table.stamp(&content)) => {}
+                // A replay takes the types alone from the original.
+                Ok(_) if built_of.is_none() && matches!(recipe.kind, RecipeKind::Replay { .. }) => {}
+                Ok(_) => reasons.push(StaleReason::InputChanged { dataset: input.to_string() }),
+                Err(_) => reasons.push(StaleReason::InputMissing { dataset: input.to_string() }),
+            }
+        }
+        Ok(reasons)
     }
 
     /// The inputs of a recipe that are files. A replay and an apply both read the original: its columns give the types.
@@ -325,18 +368,9 @@ impl App {
         }
     }
 
-    /// The last event of the editlog of an original; none when it is empty or not initialised.
-    pub(crate) fn log_position(&self, project: &Project, original: &DatasetName) -> Result<Option<EventId>, AppError> {
-        let path = self.inner.folder.editlogs(&project.key);
-        if !stet_store::EditlogReader::is_initialised_sqlite(&path, original)? {
-            return Ok(None);
-        }
-        Ok(self.editlog_reader_of(project, original)?.position()?)
-    }
-
     pub(crate) fn last_report(&self, project: &Project, dataset: &DatasetName) -> Option<BuildReport> {
-        let source = self.file_source(project, project.datasets.get(dataset)?).ok()?;
-        let manifest = Manifest::read(&source.path).ok()??;
+        let output = self.output_path(project, project.datasets.get(dataset)?).ok()?;
+        let manifest = Manifest::read(&output).ok()??;
         match serde_json::from_value(manifest.report) {
             Ok(report) => Some(report),
             Err(error) => {
@@ -347,8 +381,8 @@ impl App {
     }
 
     pub(crate) fn rows_of_last_build(&self, project: &Project, dataset: &DatasetName) -> Option<u64> {
-        let source = self.file_source(project, project.datasets.get(dataset)?).ok()?;
-        Manifest::read(&source.path).ok()?.map(|manifest| manifest.output.rows)
+        let output = self.output_path(project, project.datasets.get(dataset)?).ok()?;
+        Manifest::read(&output).ok()?.map(|manifest| manifest.output.rows)
     }
 }
 
@@ -364,8 +398,8 @@ fn source_standing(source: &FileSource) -> Standing {
     }
 }
 
-fn modified_at(source: &FileSource) -> Option<LogDate> {
-    let modified = std::fs::metadata(&source.path).ok()?.modified().ok()?;
+fn modified_at(path: &std::path::Path) -> Option<LogDate> {
+    let modified = std::fs::metadata(path).ok()?.modified().ok()?;
     let micros = modified.duration_since(UNIX_EPOCH).ok()?.as_micros();
     Some(LogDate::from_micros(i64::try_from(micros).ok()?))
 }
@@ -393,6 +427,9 @@ fn dataset_node(project: &Project, name: &DatasetName, standing: Standing, layer
     let path = match project.datasets.get(name).map(|dataset| &dataset.location) {
         Some(Location::Files { connection: None, path, .. }) => Some(path.clone()),
         Some(Location::Files { connection: Some(connection), path, .. }) => Some(format!("{connection}: {path}")),
+        Some(Location::Table { connection, table }) => Some(format!("{connection}: {table}")),
+        Some(Location::Query { connection, .. }) => Some(format!("{connection}: a query")),
+        Some(Location::Editlog { table: Some((connection, table)), .. }) => Some(format!("{connection}: {table}")),
         _ => None,
     };
     FlowNode {

@@ -8,6 +8,7 @@ mod builds;
 mod clock;
 mod config;
 mod datasets;
+mod editlogs;
 mod error;
 mod flow;
 mod groups;
@@ -15,6 +16,7 @@ mod node;
 mod password;
 mod projects;
 mod sessions;
+mod tables;
 mod users;
 pub mod webapp;
 
@@ -23,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stet_domain::{Actor, ProjectKey};
-use stet_store::{EditlogSettings, Editlogs, NodeDatabase};
+use stet_store::{Editlogs, NodeDatabase, Postgres};
 use tokio::sync::{Mutex, broadcast};
 
 pub use builds::{
@@ -57,7 +59,9 @@ struct Inner {
     node: NodeDatabase,
     credentials: sessions::Credentials,
     projects: Projects,
-    editlogs: Mutex<HashMap<ProjectKey, Editlogs>>,
+    editlogs: Mutex<HashMap<editlogs::PlaceKey, Editlogs>>,
+    /// The databases of the configuration, by connection.
+    databases: HashMap<String, Postgres>,
     webapps: webapp::OpenWebapps,
     builds: builds::Builds,
     project_events: std::sync::Mutex<HashMap<ProjectKey, broadcast::Sender<ProjectEvent>>>,
@@ -90,6 +94,11 @@ impl App {
         let folder = NodeFolder::new(folder)?;
         let config = NodeConfig::read(folder.root())?;
         let node = NodeDatabase::open(&folder.node_database(), clock.now())?;
+        let databases = config.connections.iter().filter_map(|(name, connection)| match connection {
+            Connection::Postgres(config) => Some((name.clone(), Postgres::new(config.as_ref().clone()))),
+            Connection::Files { .. } => None,
+        });
+        let databases = databases.collect();
         let app = App {
             inner: Arc::new(Inner {
                 projects: Projects::new(folder.clone()),
@@ -97,6 +106,7 @@ impl App {
                 webapps: webapp::OpenWebapps::default(),
                 credentials: sessions::Credentials::default(),
                 editlogs: Mutex::default(),
+                databases,
                 project_events: std::sync::Mutex::default(),
                 folder,
                 config,
@@ -173,26 +183,5 @@ impl App {
     pub async fn shutdown(&self) {
         self.inner.webapps.close();
         self.stop_builds().await;
-    }
-
-    /// The place of a project's editlogs.
-    async fn editlogs(&self, key: &ProjectKey) -> Result<Editlogs, AppError> {
-        let mut open = self.inner.editlogs.lock().await;
-        if let Some(editlogs) = open.get(key) {
-            return Ok(editlogs.clone());
-        }
-        let path = self.inner.folder.editlogs(key);
-        let editlogs = tokio::task::spawn_blocking(move || {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).map_err(|error| {
-                    AppError::Configuration(format!("cannot make the folder {}: {error}", folder.display()))
-                })?;
-            }
-            Ok::<_, AppError>(Editlogs::open_sqlite(&path, EditlogSettings::default())?)
-        })
-        .await
-        .map_err(AppError::internal)??;
-        open.insert(key.clone(), editlogs.clone());
-        Ok(editlogs)
     }
 }

@@ -9,6 +9,7 @@ pub mod live;
 pub mod manifest;
 pub mod preview;
 pub mod read;
+pub mod rows;
 pub mod similarity;
 pub mod snapshot;
 pub mod sql;

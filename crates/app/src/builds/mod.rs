@@ -15,6 +15,7 @@ use crate::datasets::no_dataset;
 use crate::error::AppError;
 use crate::{App, ProjectEvent};
 
+mod make;
 mod run;
 
 pub use run::{BuildReport, ReportFile, ReportFiles};

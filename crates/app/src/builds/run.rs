@@ -9,32 +9,23 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use stet_domain::apply::ApplyReport;
-use stet_domain::project::{Location, Project, Recipe, RecipeKind};
+use stet_domain::project::{Location, Project, Recipe};
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId, LogDate, RecipeName, flow};
-use stet_engine::build::{ApplyBuild, ApplyTask, RebuildTask, ReplayReport, ReplayTask, apply, rebuild, replay};
+use stet_engine::build::ReplayReport;
 use stet_engine::control::{Control, Progress as Rows};
 use stet_engine::error::EngineError;
-use stet_engine::manifest::{MANIFEST_VERSION, Manifest, OutputStamp};
-use stet_engine::sql::{QueryReport, QueryTask, run as query};
-use stet_engine::write::Written;
+use stet_engine::sql::QueryReport;
 use stet_store::node::{Build as BuildRecord, NewLogLine};
 use tokio::sync::mpsc;
 
 use super::{BuildMode, Job, JobState, KEPT_MAX, OpenJob, Step, StepState};
 use crate::datasets::find;
 use crate::error::{AppError, Chain};
-use crate::webapp::Resolved;
 use crate::{App, ProjectEvent};
 
 /// How often those who watch a build are told how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-
-/// With more new events than this an edited dataset is built in full.
-const EVENTS_GONE_ON_MAX: i64 = 5_000;
-
-/// With this many events of one row an edited dataset is built in full.
-const ROW_EVENTS_MAX: usize = 1_000;
 
 /// How many of the last builds are looked at for what failed.
 const FAILURES_LOOKED_AT: usize = 30;
@@ -131,7 +122,7 @@ impl Plan {
         let Some(own) = project.recipe_of(&dataset) else {
             let what = match project.datasets[&dataset].location {
                 Location::Editlog { .. } => "it is an editlog, which grows with every edit".to_owned(),
-                Location::Files { .. } => "no recipe makes it".to_owned(),
+                _ => "no recipe makes it".to_owned(),
             };
             return Err(AppError::Invalid(format!("`{dataset}` cannot be built: {what}")));
         };
@@ -282,8 +273,7 @@ impl App {
     async fn is_fresh(&self, project: &Arc<Project>, recipe: &Recipe) -> Result<bool, AppError> {
         let (app, project, recipe) = (self.clone(), project.clone(), recipe.clone());
         crate::datasets::blocking(move || {
-            let output = app.file_source(&project, find(&project, recipe.output.as_str())?)?;
-            Ok(app.stale_reasons(&project, &recipe, &output).is_ok_and(|reasons| reasons.is_empty()))
+            Ok(app.stale_reasons(&project, &recipe).is_ok_and(|reasons| reasons.is_empty()))
         })
         .await
     }
@@ -319,178 +309,17 @@ impl App {
         work.await.map_err(AppError::internal)?
     }
 
-    /// Runs one recipe. Blocks.
-    fn make(
-        &self,
-        project: &Project,
-        recipe: &Recipe,
-        mode: BuildMode,
-        control: &Control,
-    ) -> Result<BuildReport, AppError> {
-        let dataset = find(project, recipe.output.as_str())?;
-        let Location::Files { format, .. } = dataset.location else {
-            return Err(AppError::Invalid(format!("`{}` is an editlog: no recipe writes one", dataset.name)));
-        };
-        let output = self.file_source(project, dataset)?;
-        if let Some(folder) = output.path.parent() {
-            std::fs::create_dir_all(folder).map_err(EngineError::io("make the folder", folder))?;
-        }
-        let inputs = self.input_sources(project, recipe)?;
-        let present = Manifest::read(&output.path)?;
-        let earlier = present.as_ref().map(|manifest| manifest.inputs.clone()).unwrap_or_default();
-        let recipe_stamp = self.recipe_stamp(project, recipe);
-        let mut parts = None;
-        let explain = |error| self.explain_missing(project, error);
-
-        let started = Instant::now();
-        let (outcome, stamps, position) = match (&recipe.kind, self.webapp_of(project, recipe)) {
-            (RecipeKind::Sql { sql, file }, _) => {
-                let task = QueryTask {
-                    file,
-                    sql,
-                    inputs: &inputs,
-                    earlier: &earlier,
-                    dataset: recipe.output.as_str(),
-                    columns: dataset.columns.as_deref(),
-                    output: &output.path,
-                    format,
-                };
-                let build = query(&task, control).map_err(explain)?;
-                (Outcome::Sql(build.report, build.output), build.inputs, None)
-            }
-            (kind, Some(webapp)) => {
-                let original = self.file_source(project, find(project, webapp.original.as_str())?)?;
-                let original = original.settled().map_err(explain)?;
-                let resolved = Resolved::new(webapp, &original.columns()?)?;
-                let editable = resolved.apply_columns();
-                if matches!(kind, RecipeKind::Replay { .. }) {
-                    let log = self.fold(project, &webapp.original, control)?;
-                    let task = ReplayTask {
-                        replay: &log,
-                        keys: &resolved.keys,
-                        editable: &editable,
-                        output: &output.path,
-                        format,
-                    };
-                    let build = replay(&task, control)?;
-                    (Outcome::Replay(build.report, build.output), Vec::new(), log.position())
-                } else {
-                    let nothing = Replay::new();
-                    let task = ApplyTask {
-                        original: &original,
-                        key: &webapp.primary_keys,
-                        replay: &nothing,
-                        editable: &editable,
-                        earlier: earlier.iter().find(|stamp| stamp.dataset == original.dataset),
-                        output: &output.path,
-                        format,
-                    };
-                    let gone_on = match present.filter(|present| present.recipe == recipe_stamp) {
-                        Some(present) if mode == BuildMode::Required => {
-                            self.go_on(project, &webapp.original, &present, &task, control)?
-                        }
-                        _ => None,
-                    };
-                    let build = match gone_on {
-                        Some(build) => build,
-                        None => {
-                            let log = self.fold(project, &webapp.original, control)?;
-                            apply(&ApplyTask { replay: &log, ..task }, control)?
-                        }
-                    };
-                    parts = build.parts;
-                    (Outcome::Apply(build.report, build.output), vec![build.original], build.log_position)
-                }
-            }
-            (_, None) => return Err(AppError::not_found(format!("webapp of recipe `{}`", recipe.name))),
-        };
-
-        let written = outcome.written();
-        let files = ReportFiles {
-            inputs: stamps
-                .iter()
-                .flat_map(|stamp| stamp.files.iter().map(|file| (stamp.dataset.clone(), file)))
-                .map(|(dataset, file)| ReportFile {
-                    dataset,
-                    path: self.shown_path(&file.print.path),
-                    bytes: file.print.bytes,
-                    sha256: file.sha256.clone(),
-                })
-                .collect(),
-            log_position: position,
-            output: ReportFile {
-                dataset: recipe.output.to_string(),
-                path: self.shown_path(&output.path),
-                bytes: written.file.bytes,
-                sha256: written.file.sha256.clone(),
-            },
-            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        };
-        let stamp = OutputStamp { parts, ..OutputStamp::new(written.file.clone(), written.rows) };
-        let report = outcome.report(files);
-        let manifest = Manifest {
-            format_version: MANIFEST_VERSION,
-            stet_version: env!("CARGO_PKG_VERSION").to_owned(),
-            dataset: recipe.output.to_string(),
-            recipe: recipe_stamp,
-            inputs: stamps,
-            log_position: position,
-            output: stamp,
-            report: serde_json::to_value(&report).map_err(AppError::internal)?,
-        };
-        manifest.write(&output.path)?;
-        Ok(report)
-    }
-
-    /// Brings an edited dataset up to date by what new events touch, without reading the rest of the log; none when that
-    /// cannot be.
-    fn go_on(
+    /// The state of an editlog now, read from its beginning.
+    pub(super) fn fold(
         &self,
         project: &Project,
         original: &DatasetName,
-        present: &Manifest,
-        task: &ApplyTask<'_>,
         control: &Control,
-    ) -> Result<Option<ApplyBuild>, AppError> {
-        let (Some(from), Some(to)) = (present.log_position, self.log_position(project, original)?) else {
-            return Ok(None);
-        };
-        let Ok(BuildReport::Apply { account, .. }) = serde_json::from_value(present.report.clone()) else {
-            return Ok(None);
-        };
-        if to <= from || to.0 - from.0 > EVENTS_GONE_ON_MAX {
-            return Ok(None);
-        }
-        let reader = self.editlog_reader_of(project, original)?;
-        let mut keys = BTreeSet::new();
-        reader.scan(Some(from), Some(to), &mut |event| {
-            keys.insert(event.key);
-            ControlFlow::Continue(())
-        })?;
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        for key in keys {
-            control.check()?;
-            let events = reader.history(key.as_str(), None, Some(EventId(to.0 + 1)), ROW_EVENTS_MAX)?;
-            if events.len() >= ROW_EVENTS_MAX {
-                return Ok(None);
-            }
-            before.extend(events.iter().filter(|event| event.id <= from).cloned());
-            after.extend(events);
-        }
-        before.sort_unstable_by_key(|event| event.id);
-        after.sort_unstable_by_key(|event| event.id);
-        let (before, after) = (Replay::of(&before), Replay::of(&after));
-        let task = ApplyTask { replay: &after, ..*task };
-        let again = RebuildTask { task: &task, before: &before, output: &present.output, report: &account };
-        Ok(rebuild(&again, control)?)
-    }
-
-    /// The state of an editlog now, read from its beginning.
-    fn fold(&self, project: &Project, original: &DatasetName, control: &Control) -> Result<Replay, AppError> {
-        let path = self.inner.folder.editlogs(&project.key);
+    ) -> Result<Replay, AppError> {
+        let place = self.editlog_place(project, original)?;
         let mut replay = Replay::new();
-        if stet_store::EditlogReader::is_initialised_sqlite(&path, original)? {
-            let reader = self.editlog_reader_of(project, original)?;
+        if place.is_initialised(original)? {
+            let reader = place.reader(original)?;
             reader.scan(None, None, &mut |event| {
                 replay.push(&event);
                 if control.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -515,7 +344,7 @@ impl App {
         error.into()
     }
 
-    fn shown_path(&self, path: &Path) -> String {
+    pub(super) fn shown_path(&self, path: &Path) -> String {
         path.strip_prefix(self.inner.folder.root()).unwrap_or(path).display().to_string()
     }
 
@@ -580,28 +409,6 @@ impl App {
                     events = self.watch_project(actor, project)?;
                 }
             }
-        }
-    }
-}
-
-enum Outcome {
-    Replay(ReplayReport, Written),
-    Apply(ApplyReport, Written),
-    Sql(QueryReport, Written),
-}
-
-impl Outcome {
-    fn written(&self) -> &Written {
-        match self {
-            Outcome::Replay(_, written) | Outcome::Apply(_, written) | Outcome::Sql(_, written) => written,
-        }
-    }
-
-    fn report(self, files: ReportFiles) -> BuildReport {
-        match self {
-            Outcome::Replay(account, _) => BuildReport::Replay { account, files },
-            Outcome::Apply(account, _) => BuildReport::Apply { account, files },
-            Outcome::Sql(account, _) => BuildReport::Sql { account, files },
         }
     }
 }

@@ -570,9 +570,13 @@ async fn append(open: &OpenWebapp, units: Vec<Unit>, atomic: bool) -> Result<Vec
         groups.push((false, single));
         groups.extend(several.into_iter().map(|unit| (true, vec![unit])));
     }
+    if groups.iter().all(|(_, units)| units.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let editlog = open.editlog()?;
     let requests = groups.into_iter().filter(|(_, units)| !units.is_empty()).map(|(atomic, units)| async move {
         let events = units.iter().flat_map(|unit| unit.events.iter().cloned()).collect();
-        let outcomes = open.editlog.append(Append { atomic, events }).await?;
+        let outcomes = editlog.append(Append { atomic, events }).await?;
         Ok::<_, AppError>(outcomes_of(units, outcomes))
     });
     // Sent together, so that they share a commit; the queue of the store limits how many wait.

@@ -143,8 +143,11 @@ impl App {
     ) -> Result<LogPage, AppError> {
         let open = self.open_webapp(actor, project, webapp).await?;
         let limit = limit.clamp(1, LOG_PAGE_MAX);
-        let position = open.editlog.position().await?.map_or(0, |id| id.0);
-        let found = find(&open.editlog, &filter, before, position, limit).await?;
+        if open.waiting.is_some() {
+            return Ok(LogPage { events: Vec::new(), before: None, position: 0 });
+        }
+        let position = open.editlog()?.position().await?.map_or(0, |id| id.0);
+        let found = find(open.editlog()?, &filter, before, position, limit).await?;
         Ok(LogPage { events: found.0, before: found.1, position })
     }
 
@@ -300,12 +303,12 @@ async fn plan(open: &Arc<OpenWebapp>, filter: &LogFilter, up_to: Option<EventId>
             "say which edits to take back: those of a user, a batch, a row, a cell, or since a moment".to_owned(),
         ));
     }
-    let position = open.editlog.position().await?.map_or(0, |id| id.0);
+    let position = open.editlog()?.position().await?.map_or(0, |id| id.0);
     let up_to = up_to.map_or(position, |id| id.0.min(position));
     let mut meant: BTreeMap<Key, BTreeSet<EventId>> = BTreeMap::new();
     let (mut events, mut before) = (0, Some(EventId(up_to + 1)));
     while let Some(end) = before {
-        let (found, next) = find(&open.editlog, filter, Some(end), position, READ_EVENTS).await?;
+        let (found, next) = find(open.editlog()?, filter, Some(end), position, READ_EVENTS).await?;
         events += found.len();
         if events > REVERT_CHANGES_MAX {
             return Err(AppError::Invalid(format!(
@@ -319,7 +322,7 @@ async fn plan(open: &Arc<OpenWebapp>, filter: &LogFilter, up_to: Option<EventId>
     }
     let mut plan = RevertPlan { events, up_to, changes: Vec::new(), overtaken: 0 };
     for (key, ids) in meant {
-        let mut history = open.editlog.history(key.as_str(), None, None, ROW_EVENTS_MAX).await?;
+        let mut history = open.editlog()?.history(key.as_str(), None, None, ROW_EVENTS_MAX).await?;
         if history.len() == ROW_EVENTS_MAX {
             return Err(AppError::Invalid(format!("the row `{key}` has too many edits to take some of them back")));
         }

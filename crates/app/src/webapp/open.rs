@@ -23,10 +23,15 @@ use super::resolve::Resolved;
 use super::rows::Row;
 use crate::App;
 use crate::datasets::{blocking, find};
+use crate::editlogs::EditlogPlace;
 use crate::error::{AppError, Chain};
+use crate::tables::{DatabaseTable, WatchedTable};
 
 /// How often the original's files are looked at for a change.
 const LOOK_AT_ORIGINAL: Duration = Duration::from_secs(1);
+
+/// How often an editlog that was not there is looked for.
+const LOOK_FOR_EDITLOG: Duration = Duration::from_secs(1);
 
 /// The shortest time for which a table stays open: whoever has just opened it is about to use it.
 const IDLE_MIN: Duration = Duration::from_secs(2);
@@ -73,13 +78,21 @@ pub(super) struct Slot {
 pub struct OpenWebapp {
     /// The settings, held against the original.
     pub resolved: Arc<Resolved>,
-    pub(super) editlog: Editlog,
+    /// None when it is in a database and nobody has made it: the table is read only then.
+    editlog: Option<Editlog>,
+    /// Why nothing can be edited for now.
+    pub(super) waiting: Option<String>,
+    /// When it was last looked whether the editlog has been made.
+    looked_for_editlog: Mutex<Instant>,
     pub(super) links: BTreeMap<String, Arc<LinkIndex>>,
     pub(super) live: LiveTable,
     project: ProjectKey,
     source: FileSource,
     /// Where the linked datasets were read from, and what they were then.
     link_sources: Vec<(FileSource, Fingerprint)>,
+    /// The original, if it is in a database, and the linked datasets that are.
+    original_table: Option<Arc<WatchedTable>>,
+    link_tables: Arc<Vec<WatchedTable>>,
     board: Arc<Board>,
     /// Where the log ends, as far as the store knows.
     position: watch::Receiver<Option<EventId>>,
@@ -110,12 +123,13 @@ impl App {
         let slot = self.slot(&project.key, name);
         let mut place = slot.open.lock().await;
         if let Some(open) = place.as_ref() {
-            if open.was_checked_against(&project) || (open.resolved.webapp == *definition && open.is_of(self, &project))
-            {
+            let is_current =
+                open.was_checked_against(&project) || (open.resolved.webapp == *definition && open.is_of(self, &project));
+            if is_current && !self.editlog_was_made(open, &project).await {
                 open.touch(&project);
                 return Ok(open.clone());
             }
-            // The settings changed: the table is opened by the new ones, and its listeners go on there.
+            // The settings changed, or the editlog was made: the table is opened anew, and its listeners go on there.
             let next = self.load(&project, definition, open.board.clone()).await?;
             return Ok(replace(&mut place, next, None).await);
         }
@@ -142,19 +156,52 @@ impl App {
         Ok(replace(&mut place, next, Some(actor.login.clone())).await.snapshot())
     }
 
+    /// Whether a table that has no editlog can have one now. It is looked for once in a while.
+    async fn editlog_was_made(&self, open: &OpenWebapp, project: &Project) -> bool {
+        if open.editlog.is_some() {
+            return false;
+        }
+        {
+            let mut looked = open.looked_for_editlog.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.elapsed() < LOOK_FOR_EDITLOG {
+                return false;
+            }
+            *looked = Instant::now();
+        }
+        let original = &open.resolved.webapp.original;
+        match self.editlogs(project, original).await {
+            Ok(editlogs) => editlogs.is_initialised(original).await.unwrap_or(false),
+            Err(_) => false,
+        }
+    }
+
     fn slot(&self, project: &ProjectKey, webapp: &WebappName) -> Arc<Slot> {
         let mut slots = self.inner.webapps.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.entry((project.clone(), webapp.clone())).or_default().clone()
     }
 
     async fn load(&self, project: &Arc<Project>, webapp: &Webapp, board: Arc<Board>) -> Result<OpenWebapp, AppError> {
-        let editlog = self.editlogs(&project.key).await?.initialise(&webapp.original).await?;
-        let reader = editlog.reader()?;
-        let position = editlog.watch();
+        let editlogs = self.editlogs(project, &webapp.original).await?;
+        let is_ours = matches!(self.editlog_place(project, &webapp.original)?, EditlogPlace::Node(_));
+        let editlog = if is_ours {
+            Some(editlogs.initialise(&webapp.original).await?)
+        } else if editlogs.is_initialised(&webapp.original).await? {
+            Some(editlogs.editlog(&webapp.original).await?)
+        } else {
+            None
+        };
+        let waiting = editlog.is_none().then(|| self.not_initialised(project, &webapp.original));
+        let position = match &editlog {
+            Some(editlog) => editlog.watch(),
+            // It never moves.
+            None => watch::channel(None).1,
+        };
         let (app, project, webapp, log) = (self.clone(), project.clone(), webapp.clone(), editlog.clone());
         blocking(move || {
             let explain = |error| app.explain_missing(&project, error);
-            let source = app.file_source(&project, find(&project, webapp.original.as_str())?)?;
+            let original = find(&project, webapp.original.as_str())?;
+            let source = app.ready_source(&project, original)?;
+            let original_table = app.database_table(&project, original)?.map(DatabaseTable::watch).transpose()?;
             let columns = source.columns().map_err(explain)?;
             let resolved = Arc::new(Resolved::new(&webapp, &columns)?);
             let unwatched = Control::unwatched();
@@ -164,13 +211,18 @@ impl App {
             let mut links = BTreeMap::new();
             let mut by_link: HashMap<_, Arc<LinkIndex>> = HashMap::new();
             let mut link_sources = Vec::new();
+            let mut link_tables = Vec::new();
             for editable in &webapp.editable {
                 let Some(link) = &editable.link else { continue };
                 let known = (link.dataset.clone(), link.key.clone(), link.label.clone(), link.lookups.clone());
                 let index = match by_link.get(&known) {
                     Some(index) => index.clone(),
                     None => {
-                        let source = app.file_source(&project, find(&project, link.dataset.as_str())?)?;
+                        let linked = find(&project, link.dataset.as_str())?;
+                        let source = app.ready_source(&project, linked)?;
+                        if let Some(table) = app.database_table(&project, linked)? {
+                            link_tables.push(table.watch()?);
+                        }
                         let index = LinkIndex::load(&source, &link.key, &link.label, &link.lookups, &unwatched)
                             .map_err(explain)?;
                         let index = Arc::new(index);
@@ -185,24 +237,30 @@ impl App {
             let limits =
                 TableLimits { order_bytes_max: app.inner.config.limits.order_bytes_max(), ..TableLimits::default() };
             let live = LiveTable::open_with(snapshot, &table_spec(&resolved, &links), limits)?;
-            let mut events = Vec::new();
-            reader.scan(None, None, &mut |event| {
-                events.push(event);
-                if events.len() == EVENTS_AT_ONCE {
-                    live.push(&events);
-                    events.clear();
-                }
-                ControlFlow::Continue(())
-            })?;
-            live.push(&events);
+            if let Some(log) = &log {
+                let mut events = Vec::new();
+                log.reader()?.scan(None, None, &mut |event| {
+                    events.push(event);
+                    if events.len() == EVENTS_AT_ONCE {
+                        live.push(&events);
+                        events.clear();
+                    }
+                    ControlFlow::Continue(())
+                })?;
+                live.push(&events);
+            }
             Ok(OpenWebapp {
                 resolved,
                 editlog: log,
+                waiting,
+                looked_for_editlog: Mutex::new(Instant::now()),
                 links,
                 live,
                 project: project.key.clone(),
                 source,
                 link_sources,
+                original_table: original_table.map(Arc::new),
+                link_tables: Arc::new(link_tables),
                 board,
                 position,
                 checked: Mutex::new(Arc::downgrade(&project)),
@@ -220,13 +278,11 @@ impl App {
         let app = self.clone();
         tokio::spawn(async move {
             let mut looked = tokio::time::interval(LOOK_AT_ORIGINAL);
-            let Some(mut watch) = current(&slot).await.map(|open| open.editlog.watch()) else { return };
-            // What was appended between the opening and the watching is taken at the first look.
-            watch.mark_changed();
+            let mut position = None;
             loop {
                 let moved = tokio::select! {
-                    changed = watch.changed() => {
-                        if changed.is_err() {
+                    moved = moves(&mut position) => {
+                        if !moved {
                             return;
                         }
                         true
@@ -234,6 +290,12 @@ impl App {
                     _ = looked.tick() => false,
                 };
                 let Some(open) = current(&slot).await else { return };
+                if position.is_none()
+                    && let Some(editlog) = &open.editlog
+                {
+                    // What was appended between the opening and the watching is taken at the first look.
+                    position.insert(editlog.watch()).mark_changed();
+                }
                 if moved {
                     open.follow().await;
                     continue;
@@ -311,6 +373,14 @@ async fn replace(place: &mut Option<Arc<OpenWebapp>>, next: OpenWebapp, user: Op
     next
 }
 
+/// Waits until a log moves; for ever, if there is none. False when it will move no more.
+async fn moves(watch: &mut Option<watch::Receiver<Option<EventId>>>) -> bool {
+    match watch {
+        Some(watch) => watch.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
 async fn current(slot: &Weak<Slot>) -> Option<Arc<OpenWebapp>> {
     slot.upgrade()?.open.lock().await.clone()
 }
@@ -323,6 +393,14 @@ pub(crate) fn find_webapp<'a>(project: &'a Project, webapp: &str) -> Result<(&'a
 }
 
 impl OpenWebapp {
+    /// The editlog.
+    ///
+    /// # Errors
+    /// When it is in a database and nobody has made it yet, with what to do.
+    pub(super) fn editlog(&self) -> Result<&Editlog, AppError> {
+        self.editlog.as_ref().ok_or_else(|| AppError::Conflict(self.waiting.clone().unwrap_or_default()))
+    }
+
     /// Takes what is new in the editlog, as far as the store knows of it, and tells the listeners.
     pub(super) async fn follow(self: &Arc<Self>) {
         let position = *self.position.borrow();
@@ -341,15 +419,16 @@ impl OpenWebapp {
             return Ok(self.version());
         }
         let _turn = self.turn.lock().await;
+        let Some(editlog) = &self.editlog else { return Ok(self.version()) };
         loop {
             let version = self.version();
             if version >= event.0 {
                 return Ok(version);
             }
             let after = Some(EventId(version)).filter(|id| id.0 > 0);
-            let events = match self.editlog.recent_since(after, EVENTS_AT_ONCE) {
+            let events = match editlog.recent_since(after, EVENTS_AT_ONCE) {
                 Some(events) => events,
-                None => self.editlog.read_since(after, EVENTS_AT_ONCE).await?,
+                None => editlog.read_since(after, EVENTS_AT_ONCE).await?,
             };
             let Some(last) = events.last() else { return Ok(version) };
             let user = last.user.clone();
@@ -376,6 +455,13 @@ impl OpenWebapp {
 
     async fn look_at_original(&self) {
         let (source, key) = (self.source.clone(), self.resolved.webapp.primary_keys.clone());
+        if let Some(table) = self.original_table.clone() {
+            let changed = tokio::task::spawn_blocking(move || table.has_changed()).await.unwrap_or(false);
+            if changed && !self.original_changed.swap(true, Ordering::SeqCst) {
+                self.board.announce(FeedEvent::Original);
+            }
+            return;
+        }
         let identity = tokio::task::spawn_blocking(move || Snapshot::identity_of(&source, &key)).await;
         // An original that is not there at the moment is being replaced; what is loaded goes on serving.
         let Ok(Ok(identity)) = identity else { return };
@@ -386,10 +472,12 @@ impl OpenWebapp {
     }
 
     async fn links_changed(&self) -> bool {
-        let sources = self.link_sources.clone();
+        let (sources, tables) = (self.link_sources.clone(), Arc::clone(&self.link_tables));
         let look = move || {
             // A linked dataset that is not there at the moment is being replaced.
             sources.iter().any(|(source, before)| source.fingerprint().is_ok_and(|now| now != *before))
+                || tables.iter().any(WatchedTable::has_changed)
+                || tables.iter().any(WatchedTable::has_changed)
         };
         tokio::task::spawn_blocking(look).await.unwrap_or(false)
     }

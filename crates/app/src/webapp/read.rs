@@ -89,7 +89,7 @@ impl App {
         } else if open.resolved.editable_columns().next().is_none() {
             Some(format!("no column of this table can be edited: add one to webapps/{webapp}.toml"))
         } else {
-            None
+            open.waiting.clone()
         };
         Ok(Description {
             project: found.key.clone(),
@@ -220,7 +220,10 @@ impl App {
         {
             return Err(AppError::not_found(format!("column `{column}` in this table")));
         }
-        let events = open.editlog.history(key, column, None, HISTORY_MAX).await?;
+        let events = match open.editlog() {
+            Ok(editlog) => editlog.history(key, column, None, HISTORY_MAX).await?,
+            Err(_) => Vec::new(),
+        };
         let original = match column {
             Some(column) => open.live.cell(&Key::from_text(key), column)?.and_then(|cell| cell.original),
             None => None,

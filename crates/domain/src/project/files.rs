@@ -87,6 +87,8 @@ pub(super) struct DatasetFile {
     pub description: String,
     pub connection: Option<String>,
     pub path: Option<Spanned<String>>,
+    pub table: Option<Spanned<String>>,
+    pub query: Option<Spanned<String>>,
     pub format: Option<Format>,
     #[serde(default)]
     pub key: Vec<Spanned<String>>,

@@ -9,7 +9,8 @@ use super::files::{
     DatasetFile, EditableFile, FileText, LinkFile, ProjectFile, ProjectFiles, RecipeFile, RecipeFileKind, WebappFile,
 };
 use super::{
-    Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, Webapp,
+    Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, TableName,
+    Webapp,
 };
 use crate::access::ProjectPermissions;
 use crate::flow;
@@ -356,12 +357,28 @@ impl<'a> Loader<'a> {
         for ReadWebapp { webapp, .. } in webapps.values() {
             let original = &webapp.original;
             let (editlog, pivoted, edited) = (original.editlog(), original.editlog_pivoted(), original.edited());
+            let declared = self.datasets.remove(&editlog);
+            let table = match declared.as_ref().map(|dataset| &dataset.location) {
+                Some(Location::Table { connection, table }) => Some((connection.clone(), table.clone())),
+                None => None,
+                Some(_) => {
+                    if let Some(file) = self.files.datasets.get(editlog.as_str()) {
+                        let message = format!(
+                            "`{editlog}` is the editlog of `{original}`: write `connection` and `table` to keep it in a \
+                             database, or remove this file to let the node keep it"
+                        );
+                        self.problems.push(file.problem_of_file(message));
+                    }
+                    None
+                }
+            };
+            let described = declared.map(|dataset| dataset.description).filter(|text| !text.is_empty());
             self.datasets.insert(
                 editlog.clone(),
                 Dataset {
                     name: editlog.clone(),
-                    description: format!("Every edit of {original}, in order"),
-                    location: Location::Editlog { original: original.clone() },
+                    description: described.unwrap_or_else(|| format!("Every edit of {original}, in order")),
+                    location: Location::Editlog { original: original.clone(), table },
                     columns: None,
                     key: vec!["id".to_owned()],
                 },
@@ -533,17 +550,7 @@ fn managed_dataset(name: DatasetName) -> Dataset {
 fn read_dataset(stem: &str, file: &FileText) -> Result<Dataset, Problem> {
     let name = DatasetName::new(stem).map_err(|error| file.problem_of_file(error.to_string()))?;
     let written: DatasetFile = file.parse()?;
-    let path = match &written.path {
-        Some(path) => {
-            check_path(path.get_ref()).map_err(|message| file.problem(path.span().start, message))?;
-            path.get_ref().clone()
-        }
-        None => format!("{name}.{}", written.format.unwrap_or(Format::Parquet).ending()),
-    };
-    let format = written.format.or_else(|| Format::of_path(&path)).ok_or_else(|| {
-        let offset = written.path.as_ref().map_or(0, |path| path.span().start);
-        file.problem(offset, "the format is not clear from the path: add `format = \"csv\"`, \"parquet\" or \"jsonl\"")
-    })?;
+    let location = read_location(&name, &written, file)?;
     let columns = match written.columns {
         Some(columns) => {
             let mut names = BTreeSet::new();
@@ -574,10 +581,51 @@ fn read_dataset(stem: &str, file: &FileText) -> Result<Dataset, Problem> {
     Ok(Dataset {
         name,
         description: written.description,
-        location: Location::Files { connection: written.connection, path, format },
+        location,
         columns,
         key: written.key.into_iter().map(Spanned::into_inner).collect(),
     })
+}
+
+/// Where the rows of a dataset are, as its file says.
+fn read_location(name: &DatasetName, written: &DatasetFile, file: &FileText) -> Result<Location, Problem> {
+    if let Some(sql) = written.table.as_ref().or(written.query.as_ref()) {
+        let offset = sql.span().start;
+        if written.table.is_some() && written.query.is_some() {
+            return Err(file.problem(offset, "there are `table` and `query`: keep one of them"));
+        }
+        if written.path.is_some() || written.format.is_some() {
+            return Err(file.problem(offset, "a dataset is in a file or in a database: keep `path`, or this"));
+        }
+        let Some(connection) = written.connection.clone() else {
+            return Err(file.problem(offset, "`connection` is missing: the database that has it"));
+        };
+        return match (&written.table, &written.query) {
+            (Some(table), _) => {
+                let table = TableName::parse(table.get_ref()).map_err(|message| file.problem(offset, message))?;
+                Ok(Location::Table { connection, table })
+            }
+            (None, query) => {
+                let query = query.as_ref().map(|query| query.get_ref().trim().to_owned()).unwrap_or_default();
+                if query.is_empty() || query.contains('\0') {
+                    return Err(file.problem(offset, "the query is empty: write one SELECT"));
+                }
+                Ok(Location::Query { connection, query })
+            }
+        };
+    }
+    let path = match &written.path {
+        Some(path) => {
+            check_path(path.get_ref()).map_err(|message| file.problem(path.span().start, message))?;
+            path.get_ref().clone()
+        }
+        None => format!("{name}.{}", written.format.unwrap_or(Format::Parquet).ending()),
+    };
+    let format = written.format.or_else(|| Format::of_path(&path)).ok_or_else(|| {
+        let offset = written.path.as_ref().map_or(0, |path| path.span().start);
+        file.problem(offset, "the format is not clear from the path: add `format = \"csv\"`, \"parquet\" or \"jsonl\"")
+    })?;
+    Ok(Location::Files { connection: written.connection.clone(), path, format })
 }
 
 /// A path of a project file stays below its connection's folder.

@@ -63,12 +63,61 @@ pub enum Location {
         /// The format of the file or files.
         format: Format,
     },
+    /// A table or view of a database.
+    Table {
+        /// The connection.
+        connection: String,
+        /// The table.
+        table: TableName,
+    },
+    /// The rows of a query in a database: read only.
+    Query {
+        /// The connection.
+        connection: String,
+        /// The query: one SELECT.
+        query: String,
+    },
     /// The editlog of an original dataset.
     Editlog {
         /// The original.
         original: DatasetName,
+        /// The connection and the table; none for the editlogs that the node keeps for the project.
+        table: Option<(String, TableName)>,
     },
 }
+
+/// A table of a database with its schema.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+impl TableName {
+    /// Reads `table` or `schema.table`; the schema is `public` if none is named.
+    ///
+    /// # Errors
+    /// When a part is empty, too long or has a NUL, with what was expected.
+    pub fn parse(text: &str) -> Result<TableName, String> {
+        let (schema, table) = text.split_once('.').unwrap_or(("public", text));
+        let wrong = |part: &str| part.is_empty() || part.len() > TABLE_NAME_BYTES_MAX || part.contains(['\0', '.']);
+        if wrong(schema) || wrong(table) {
+            return Err(format!("`{text}` is not the name of a table: write it such as \"wildlife.strikes\""));
+        }
+        Ok(TableName { schema: schema.to_owned(), table: table.to_owned() })
+    }
+}
+
+/// The longest name of a schema or table, in bytes: PostgreSQL cuts longer ones.
+const TABLE_NAME_BYTES_MAX: usize = 63;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

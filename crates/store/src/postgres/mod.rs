@@ -1,6 +1,8 @@
 //! PostgreSQL: connections to databases that hold editlogs and datasets.
 
+mod build;
 mod config;
+mod rows;
 mod session;
 mod text;
 mod tls;
@@ -8,7 +10,9 @@ mod tls;
 use std::fmt;
 use std::sync::Arc;
 
+pub use build::{AppliedInside, ApplyInside, TableWritten};
 pub use config::{Encryption, PasswordPlace, PostgresConfig};
+pub use rows::{RowSource, TableColumn, TablePrint, TextRow};
 pub(crate) use session::{Link, Pool, Session, start_thread};
 pub(crate) use text::{Micros, NAME_BYTES_MAX, decode, encode, literal, quoted};
 
