@@ -9,6 +9,7 @@ use stet_store::{EditlogReader, EditlogSettings, EditlogTables, Editlogs, Postgr
 use crate::App;
 use crate::config::Connection;
 use crate::error::AppError;
+use crate::protection::require_admin;
 
 /// The place of an editlog.
 #[derive(Debug, Clone)]
@@ -128,13 +129,14 @@ impl App {
         dataset: &str,
     ) -> Result<bool, AppError> {
         let project = self.project(actor, project)?;
-        if actor.profile != stet_domain::Profile::Admin {
-            return Err(AppError::NotAllowed("an editlog is initialised by an administrator of the node".to_owned()));
-        }
+        require_admin(actor)?;
         let original = self.original_of(&project, dataset)?;
         let editlogs = self.editlogs(&project, &original).await?;
         let was_there = editlogs.is_initialised(&original).await?;
         editlogs.initialise(&original).await?;
+        if !was_there {
+            self.check_editlog(actor, project.key.as_str(), original.as_str()).await?;
+        }
         Ok(was_there)
     }
 

@@ -1,9 +1,10 @@
 //! `stet editlog`: what was edited, by whom and when.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use serde::Serialize;
-use stet_app::App;
+use stet_app::{App, EditlogCheck, EditlogMode};
 use stet_domain::{Actor, Event, EventId, LogDate};
 
 use crate::Global;
@@ -43,6 +44,36 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
     },
+    /// Make the editlog of an original dataset in the database that the project names
+    Init {
+        /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
+        #[arg(value_name = "PROJECT.DATASET")]
+        dataset: DatasetArgument,
+        /// Let it belong to a role as which nobody can log in: the node may append and read, and nothing else
+        #[arg(long, requires = "admin_url_file")]
+        secure: bool,
+        /// A file with the connection URL of an administrator of the database; it is used once and kept nowhere
+        #[arg(long, value_name = "FILE", requires = "secure")]
+        admin_url_file: Option<PathBuf>,
+    },
+    /// Print the script that makes the editlog securely, for an administrator of its database
+    Sql {
+        /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
+        #[arg(value_name = "PROJECT.DATASET")]
+        dataset: DatasetArgument,
+        /// The only kind of script there is: without it, `stet editlog init` does all
+        #[arg(long, required = true)]
+        secure: bool,
+    },
+    /// Try what the database of the editlog really refuses, and compare its rights with those it was made with
+    Check {
+        /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
+        #[arg(value_name = "PROJECT.DATASET")]
+        dataset: DatasetArgument,
+        /// How to print what was found
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
+    },
     /// Write a whole editlog, in log order, to stdout or a file
     Export {
         /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
@@ -70,6 +101,27 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 }
                 PrintFormat::Text => print_table(&events),
             }
+        }
+        Command::Init { dataset, secure, admin_url_file } => {
+            editlog_of(&app, &actor, &dataset)?;
+            match admin_url_file.filter(|_| secure) {
+                Some(file) => init_securely(&app, &actor, &dataset, &file).await,
+                None => {
+                    let was_there = app.initialise_editlog(&actor, &dataset.project, &dataset.dataset).await?;
+                    output::note(if was_there { "the editlog is there already" } else { "the editlog is made" });
+                    Ok(())
+                }
+            }
+        }
+        Command::Sql { dataset, secure: _ } => {
+            editlog_of(&app, &actor, &dataset)?;
+            let script = app.secure_script(&actor, &dataset.project, &dataset.dataset)?;
+            output::print(script.trim_end())
+        }
+        Command::Check { dataset, format } => {
+            editlog_of(&app, &actor, &dataset)?;
+            let check = app.check_editlog(&actor, &dataset.project, &dataset.dataset).await?;
+            print_check(&check, format)
         }
         Command::Export { dataset, export } => {
             let editlog = editlog_of(&app, &actor, &dataset)?;
@@ -103,6 +155,56 @@ fn editlog_of(app: &App, actor: &Actor, argument: &DatasetArgument) -> Result<St
             }))
         }
     }
+}
+
+async fn init_securely(
+    app: &App,
+    actor: &Actor,
+    dataset: &DatasetArgument,
+    file: &std::path::Path,
+) -> Result<(), Failure> {
+    let url = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+    for line in app.secure_explanation(actor, &dataset.project, &dataset.dataset)? {
+        output::note(&line);
+    }
+    let (project, name) = (&dataset.project, &dataset.dataset);
+    let check = app.initialise_editlog_securely(actor, project, name, url).await?;
+    print_check(&check, PrintFormat::Text)
+}
+
+fn print_check(check: &EditlogCheck, format: PrintFormat) -> Result<(), Failure> {
+    match format {
+        PrintFormat::Json => {
+            let findings: Vec<_> = check
+                .findings
+                .iter()
+                .map(|(claim, problem)| serde_json::json!({ "claim": claim, "problem": problem }))
+                .collect();
+            output::print_json(&serde_json::json!({
+                "ok": check.holds(), "mode": check.mode.as_str(), "findings": findings, "drifts": check.drifts,
+                "recorded_at": check.recorded_at,
+            }))?;
+        }
+        PrintFormat::Text => {
+            let mut lines = vec![match check.mode {
+                EditlogMode::Node => "in the node's own file".to_owned(),
+                EditlogMode::Secure => "in a database, made securely".to_owned(),
+                EditlogMode::Simple => {
+                    "in a database, as a table of the node's own user, who could take its protection \
+                                        away: see `stet editlog init --secure`"
+                        .to_owned()
+                }
+            }];
+            lines.extend(check.findings.iter().map(|(claim, problem)| match problem {
+                None => format!("holds: {claim}"),
+                Some(problem) => format!("BROKEN: {claim}: {problem}"),
+            }));
+            lines.extend(check.drifts.iter().map(|drift| format!("CHANGED since {}: {drift}", check.recorded_at)));
+            output::print(&lines.join("\n"))?;
+        }
+    }
+    if check.holds() { Ok(()) } else { Err(Failure::no("the editlog is not protected as it should be")) }
 }
 
 struct Wanted {

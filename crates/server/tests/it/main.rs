@@ -10,6 +10,7 @@ mod log;
 mod permission_table;
 mod groups;
 mod reload;
+mod postgres;
 mod row_api;
 mod streams;
 

@@ -9,6 +9,8 @@ mod positions;
 mod postgres;
 mod sqlite;
 
+pub use postgres::{Protection, ProtectionFinding, ProtectionMode};
+
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -456,6 +458,50 @@ impl fmt::Debug for Editlog {
 impl fmt::Debug for EditlogReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EditlogReader").finish_non_exhaustive()
+    }
+}
+
+/// The secure initialisation of editlogs in PostgreSQL, and what protects them.
+impl EditlogTables {
+    /// The script that makes the editlog of an original so that its owner cannot log in and the node's user can only
+    /// append and read: for an administrator of the database. It can be run again.
+    ///
+    /// # Errors
+    /// `Unusable` for a name that PostgreSQL would cut.
+    pub fn secure_script(&self, postgres: &Postgres, original: &DatasetName) -> Result<String, StoreError> {
+        postgres::script(postgres, self, original)
+    }
+
+    /// What [`EditlogTables::secure_script`] does, in plain words.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn secure_explanation(&self, postgres: &Postgres, original: &DatasetName) -> Result<Vec<String>, StoreError> {
+        postgres::explain(postgres, self, original)
+    }
+
+    /// Runs the script with the credentials of an administrator (a connection URL), which are used once and kept nowhere.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// `CannotConnect`; `NotAllowed` when the administrator may not make roles; `Unusable` with the reason when the script
+    /// refuses to run.
+    pub fn initialise_securely(
+        &self,
+        postgres: &Postgres,
+        original: &DatasetName,
+        admin_url: &str,
+    ) -> Result<(), StoreError> {
+        postgres::run_secure(postgres, self, original, admin_url)
+    }
+
+    /// What the database really enforces on the editlog of an original: read from its catalogue, and tried with the node's
+    /// own credentials in a transaction that is rolled back. Blocks.
+    ///
+    /// # Errors
+    /// `NotInitialised`, `CannotConnect`.
+    pub fn protection(&self, postgres: &Postgres, original: &DatasetName) -> Result<Protection, StoreError> {
+        postgres::protection(postgres, self, original)
     }
 }
 

@@ -5,6 +5,7 @@
 mod conformance;
 mod fixture;
 mod node;
+mod postgres_attacks;
 mod postgres_editlog;
 mod postgres_failures;
 mod sqlite_attacks;

@@ -1,8 +1,10 @@
 //! Editlogs in PostgreSQL: tables of a schema, written by one thread with a connection of its own and read through the
 //! pool of the database. Several processes may share them.
 
+mod protection;
 mod read;
 mod schema;
+mod secure;
 mod writer;
 
 use std::sync::Arc;
@@ -14,8 +16,11 @@ use postgres::Client;
 use stet_domain::{DatasetName, Event, EventId};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::protection::protection;
+pub use self::protection::{Protection, ProtectionFinding, ProtectionMode};
 pub(crate) use self::read::PostgresReader;
 use self::schema::LogSql;
+pub(crate) use self::secure::{explain, run as run_secure, script};
 use super::positions::{NamedLog, Positions};
 use super::{Append, EditlogSettings, EditlogStats, EditlogTables, Faults, Outcome};
 use crate::error::StoreError;

@@ -224,22 +224,6 @@ impl NamedLog for LogSql {
     }
 }
 
-impl KnownLog {
-    fn keep_all(&mut self, events: Vec<Event>) {
-        self.recent_bytes += events.iter().map(bytes_of).sum::<usize>();
-        self.recent.extend(events);
-        while self.recent.len() > RECENT_EVENTS_MAX || self.recent_bytes > RECENT_BYTES_MAX {
-            let Some(oldest) = self.recent.pop_front() else { return };
-            self.recent_bytes -= bytes_of(&oldest);
-        }
-    }
-}
-
-fn bytes_of(event: &Event) -> usize {
-    let texts = [&event.column_name, &event.value, &event.previous, &event.reason];
-    size_of::<Event>() + event.key.as_str().len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
-}
-
 fn start(name: &str, path: &Path, work: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
     match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
         Ok(_) => Ok(()),
