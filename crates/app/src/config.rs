@@ -34,7 +34,6 @@ pub struct NodeConfig {
     /// How people sign in.
     pub login: LoginConfig,
     /// What tables may take.
-    #[serde(default)]
     pub limits: LimitsConfig,
 }
 
@@ -52,6 +51,8 @@ struct NodeFile {
     connections: BTreeMap<String, Spanned<connections::ConnectionFile>>,
     #[serde(default)]
     login: LoginConfig,
+    #[serde(default)]
+    limits: LimitsConfig,
 }
 
 /// What a node is for.
@@ -168,6 +169,7 @@ impl NodeConfig {
             public_url: file.public_url,
             connections,
             login: file.login,
+            limits: file.limits,
         })
     }
 }

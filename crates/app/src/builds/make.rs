@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use stet_domain::apply::ApplyReport;
+use stet_domain::project::{Column, Dataset, Format, Location, Project, Recipe, RecipeKind, Webapp};
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId};
-use stet_domain::project::{Column, Dataset, Format, Location, Project, Recipe, RecipeKind, Webapp};
 use stet_engine::build::{ApplyBuild, ApplyTask, RebuildTask, ReplayReport, ReplayTask, apply, rebuild, replay};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;

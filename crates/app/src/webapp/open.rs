@@ -123,8 +123,8 @@ impl App {
         let slot = self.slot(&project.key, name);
         let mut place = slot.open.lock().await;
         if let Some(open) = place.as_ref() {
-            let is_current =
-                open.was_checked_against(&project) || (open.resolved.webapp == *definition && open.is_of(self, &project));
+            let is_current = open.was_checked_against(&project)
+                || (open.resolved.webapp == *definition && open.is_of(self, &project));
             if is_current && !self.editlog_was_made(open, &project).await {
                 open.touch(&project);
                 return Ok(open.clone());

@@ -85,3 +85,50 @@ fn what_was_never_built_is_no_problem() {
     assert!(run.stderr.contains("T.totals was never built"), "{}", run.stderr);
     assert!(run.ok().contains("1 project, "));
 }
+
+#[test]
+fn a_mistake_in_a_connection_is_told_with_its_line_and_what_was_expected() {
+    for (connection, place, expected) in [
+        ("kind = \"oracle\"", 6, "`oracle` is no kind of connection"),
+        ("kind = \"files\"", 5, "`path` is missing"),
+        ("kind = \"files\"\npath = \"x\"\nhost = \"y\"", 8, "`host` means nothing for a connection of kind \"files\""),
+        ("kind = \"postgresql\"", 5, "`host` is missing"),
+        (
+            "kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\npassword = \"secret\"",
+            10,
+            "a password does not stand in this file",
+        ),
+        ("kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\nport = 99999", 10, "65535"),
+        (
+            "kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\nsslmode = \"prefer\"",
+            10,
+            "`prefer` is no sslmode",
+        ),
+        (
+            "kind = \"postgresql\"\nhost = \"/run\"\ndatabase = \"d\"\nuser = \"u\"\nsslmode = \"require\"",
+            10,
+            "a socket is not encrypted",
+        ),
+        (
+            "kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\npassword_file = \"f\"\npassword_env = \"E\"",
+            11,
+            "keep one of them",
+        ),
+        (
+            "kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\nstatement_timeout_ms = 0",
+            10,
+            "is from 1 to",
+        ),
+        ("kind = \"postgresql\"\nhostname = \"h\"", 7, "unknown field `hostname`"),
+    ] {
+        let node = Node::new();
+        let head = "version = 1\nname = \"Test\"\nrole = \"design\"\n\n[connections.pg]\n";
+        node.write("stet.toml", &format!("{head}{connection}\n"));
+        let stderr = node.run(&["check"]).fails(1);
+        assert!(
+            stderr.starts_with(&format!("stet.toml:{place}: ")) && stderr.contains(expected),
+            "{connection}: {stderr}"
+        );
+        assert!(!stderr.contains("secret"), "{stderr}");
+    }
+}

@@ -6,6 +6,7 @@ mod building;
 mod checking;
 mod crash;
 mod demo;
+mod editlogs;
 mod nodes;
 mod reading;
 mod serving;

@@ -1,6 +1,7 @@
 //! The definition of a project: what its text files say, checked and with its references resolved.
 
 mod access;
+mod dataset;
 mod files;
 mod load;
 

@@ -117,3 +117,54 @@ fn limits_are_checked_against_the_type_and_written_canonically() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("webapps/correct.toml:6:7: `many` is not a whole number"), "{found:?}");
 }
+
+#[test]
+fn a_dataset_can_be_a_table_or_a_query_and_an_editlog_can_be_moved_into_a_database() {
+    let texts = [
+        PROJECT,
+        ("datasets/strikes.toml", "connection = \"pg\"\ntable = \"wildlife.strikes\"\nkey = [\"strike_id\"]\n"),
+        ("datasets/strikes_editlog.toml", "connection = \"production\"\ntable = \"edit.log\"\n"),
+        ("datasets/recent.toml", "connection = \"pg\"\nquery = \"SELECT 1 AS one\"\n"),
+        ("datasets/strikes_edited.toml", "connection = \"pg\"\ntable = \"strikes_edited\"\n"),
+        ("webapps/correct.toml", "original = \"strikes\"\n[[editable]]\ncolumn = \"size\"\ntype = \"text\"\n"),
+    ];
+    let project = load(ProjectKey::new("BIRDS").unwrap(), &files(&texts)).unwrap();
+    let location = |name: &str| project.datasets[&DatasetName::new(name).unwrap()].location.clone();
+    assert!(matches!(location("strikes"), Location::Table { table, .. } if table.to_string() == "wildlife.strikes"));
+    assert!(matches!(location("recent"), Location::Query { query, .. } if query == "SELECT 1 AS one"));
+    assert!(matches!(location("strikes_edited"), Location::Table { table, .. } if table.schema == "public"));
+    assert!(matches!(
+        location("strikes_editlog"),
+        Location::Editlog { original, table: Some((connection, table)) }
+            if original.as_str() == "strikes" && connection == "production" && table.to_string() == "edit.log"
+    ));
+}
+
+#[test]
+fn mistakes_in_the_place_of_a_table_are_told_with_their_line() {
+    for (text, expected) in [
+        ("table = \"a\"\n", "datasets/more.toml:1:9: `connection` is missing"),
+        ("connection = \"pg\"\ntable = \"a.b.c\"\n", "datasets/more.toml:2:9: `a.b.c` is not the name of a table"),
+        ("connection = \"pg\"\ntable = \"\"\n", "datasets/more.toml:2:9: `` is not the name of a table"),
+        ("connection = \"pg\"\ntable = \"a\"\nquery = \"b\"\n", "there are `table` and `query`"),
+        ("connection = \"pg\"\ntable = \"a\"\npath = \"b.csv\"\n", "in a file or in a database"),
+        ("connection = \"pg\"\nquery = \" \"\n", "the query is empty"),
+    ] {
+        let found = problems(&[PROJECT, ("datasets/more.toml", text)]);
+        assert!(found.len() == 1 && found[0].contains(expected), "{text}: {found:?}");
+    }
+    let in_file = ("datasets/strikes_editlog.toml", "path = \"log.csv\"\n");
+    let found = problems(&[PROJECT, STRIKES, CORRECT, in_file]);
+    assert!(found.len() == 1 && found[0].contains("is the editlog of `strikes`"), "{found:?}");
+    let written = [
+        PROJECT,
+        ("datasets/made.toml", "connection = \"pg\"\nquery = \"SELECT 1\"\n"),
+        ("recipes/make.toml", "kind = \"sql\"\noutput = \"made\"\n"),
+        ("recipes/make.sql", "SELECT 1 AS one"),
+    ];
+    let found = problems(&written);
+    assert!(
+        found.len() == 1 && found[0].contains("recipes/make.toml:2:10: `made` is the result of a query"),
+        "{found:?}"
+    );
+}
