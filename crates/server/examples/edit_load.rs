@@ -35,7 +35,7 @@ async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [port, path, clients, seconds, first_key, rows, column, value] = &arguments[..] else {
         return Err(
-            "usage: edit_load PORT PATH CLIENTS SECONDS FIRST_KEY ROWS COLUMN VALUE, with a token in STET_TOKEN".into()
+            "usage: edit_load PORT PATH CLIENTS SECONDS FIRST_KEY ROWS COLUMN VALUE, with a token in STET_TOKEN".into(),
         );
     };
     let token = std::env::var("STET_TOKEN").map_err(|_| "STET_TOKEN is not set")?;

@@ -6,11 +6,11 @@ mod bad_input;
 mod browser;
 mod builds;
 mod edits;
+mod groups;
 mod log;
 mod permission_table;
-mod groups;
-mod reload;
 mod postgres;
+mod reload;
 mod row_api;
 mod streams;
 

@@ -60,7 +60,8 @@ async fn the_old_original_goes_on_serving_while_the_rebuilt_one_is_loaded_and_no
     };
     assert!(answered_by_old > 2, "the table answered {answered_by_old} times while the original was loaded");
 
-    let edited = json!({ "filters": [{ "column": "species", "op": "equals", "value": "Edited meanwhile" }], "limit": 1 });
+    let edited =
+        json!({ "filters": [{ "column": "species", "op": "equals", "value": "Edited meanwhile" }], "limit": 1 });
     let page = client.post(&rows, &edited).await.expect_status(200).json();
     assert_eq!(page["snapshot"], reloaded["snapshot"]);
     // One more may have been on its way as the reload ended.

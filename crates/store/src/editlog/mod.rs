@@ -7,6 +7,7 @@
 
 mod positions;
 mod postgres;
+mod sealed;
 mod sqlite;
 
 pub use postgres::{Protection, ProtectionFinding, ProtectionMode};
@@ -24,6 +25,8 @@ use tokio::sync::watch;
 
 use crate::error::StoreError;
 use crate::postgres::Postgres;
+
+pub use self::sealed::{SealedLog, SealedPage, Sealing};
 
 /// The most events in one [`Append`].
 pub const REQUEST_EVENTS_MAX: usize = 100_000;
@@ -103,6 +106,8 @@ pub struct EditlogSettings {
     pub file_bytes_max: Option<u64>,
     /// How often to look for commits of other processes.
     pub poll_interval_ms: u64,
+    /// Who signs what is appended; none to keep leaves without checkpoints, for which a later opening signs.
+    pub sealing: Option<Sealing>,
     /// Failures to inject in tests of failure; none otherwise.
     pub faults: Option<Faults>,
 }
@@ -116,6 +121,7 @@ impl Default for EditlogSettings {
             read_connections_max: 4,
             file_bytes_max: None,
             poll_interval_ms: 200,
+            sealing: None,
             faults: None,
         }
     }

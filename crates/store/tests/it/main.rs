@@ -12,3 +12,4 @@ mod sqlite_attacks;
 mod sqlite_editlog;
 mod sqlite_failures;
 mod sqlite_kill;
+mod sqlite_sealing;

@@ -142,7 +142,7 @@ async fn an_editlog_of_a_newer_version_is_refused() {
     let refused = editlogs.editlog(&strikes()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the editlog of `strikes` has format version 7 and this version of Stet knows versions up to 1: use a newer Stet"
+        "the editlog of `strikes` has format version 7 and this version of Stet knows versions up to 2: use a newer Stet"
     );
 }
 

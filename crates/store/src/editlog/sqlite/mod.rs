@@ -2,6 +2,7 @@
 
 mod read;
 mod schema;
+mod seal;
 mod watcher;
 mod writer;
 
@@ -15,8 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::read::SqliteReader;
 use self::schema::LogSql;
+pub(crate) use self::seal::{READ_HASHES, SqliteSealed};
 use super::positions::{NamedLog, Positions};
-use super::{Append, EditlogSettings, EditlogStats, Faults, Outcome};
+use super::{Append, EditlogSettings, EditlogStats, Faults, Outcome, Sealing};
 use crate::error::StoreError;
 use crate::sqlite::{self, Access, FileIdentity, Pool};
 
@@ -43,6 +45,7 @@ struct Shared {
     /// 0 for no limit.
     file_bytes_max: AtomicU64,
     faults: Option<Faults>,
+    sealing: Option<Sealing>,
     positions: Positions<LogSql>,
     commits: AtomicU64,
     requests: AtomicU64,
@@ -59,6 +62,7 @@ impl SqliteEditlogs {
             identity: sqlite::file_identity(path),
             file_bytes_max: AtomicU64::new(settings.file_bytes_max.unwrap_or(0)),
             faults: settings.faults.clone(),
+            sealing: settings.sealing.clone(),
             positions: Positions::default(),
             commits: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -92,10 +96,13 @@ impl SqliteEditlogs {
             // A connection of its own, since this is rare and the writer's is busy with appends.
             shared.check_identity()?;
             let mut connection = sqlite::open(&shared.path, Access::Write, shared.busy_timeout_ms)?;
-            writer::in_transaction(&shared.path, &mut connection, |transaction| schema::create(transaction, &sql))
+            writer::in_transaction(&shared.path, &mut connection, |transaction| {
+                schema::create(transaction, &sql)?;
+                seal::seal(transaction, &sql, None, shared.sealing.as_ref()).map(drop)
+            })
         });
         created.await.unwrap_or(Err(StoreError::Closed))?;
-        self.editlog(original).await
+        self.opened(original).await
     }
 
     pub(crate) async fn is_initialised(&self, original: &DatasetName) -> Result<bool, StoreError> {
@@ -108,9 +115,20 @@ impl SqliteEditlogs {
 
     pub(crate) async fn editlog(self: &Arc<Self>, original: &DatasetName) -> Result<SqliteEditlog, StoreError> {
         let sql = Arc::new(LogSql::new(original));
+        let shared = Arc::clone(&self.shared);
+        let behind = move |connection: &mut rusqlite::Connection| {
+            let version = schema::check(connection, &sql)?;
+            Ok(!schema::is_sealed(version) || seal::is_behind(connection, &sql, shared.sealing.as_ref())?)
+        };
+        // What an older Stet or another program has appended is sealed now.
+        if self.readers.run(behind).await? { self.initialise(original).await } else { self.opened(original).await }
+    }
+
+    async fn opened(self: &Arc<Self>, original: &DatasetName) -> Result<SqliteEditlog, StoreError> {
+        let sql = Arc::new(LogSql::new(original));
         // Known to the writer and the watcher before the position is read, so that no commit in between is missed.
         let checked = Arc::clone(&sql);
-        self.readers.run(move |connection| schema::check(connection, &checked)).await?;
+        self.readers.run(move |connection| schema::check(connection, &checked).map(drop)).await?;
         self.shared.positions.add(&sql);
         let log = SqliteEditlog { editlogs: Arc::clone(self), sql };
         let position = log.position().await?;

@@ -12,10 +12,15 @@
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use stet_domain::{DatasetName, key::KEY_BYTES_MAX, name::LOGIN_CHARACTERS_MAX};
 
+use super::seal::{self, SealSql};
 use crate::error::{Doing, StoreError};
 
 /// The version of what is described here. Later versions of Stet read earlier formats and not the other way round.
-pub(super) const FORMAT_VERSION: i64 = 1;
+/// Version 1 had no seal; an editlog of it gets one when it is opened to be written.
+pub(super) const FORMAT_VERSION: i64 = 2;
+
+/// The first version with a seal.
+const SEALED_VERSION: i64 = 2;
 
 /// What the triggers say. The writer recognises [`CLOCK_REFUSED`] among the failures of an insert.
 const UPDATE_REFUSED: &str = "editlog is append-only: UPDATE refused";
@@ -43,6 +48,9 @@ pub(super) struct LogSql {
     pub original: DatasetName,
     /// Everything of the schema as (name, statement): as it is created, and as the database must still have it.
     objects: Vec<(String, String)>,
+    /// The same for what holds its seal.
+    seal_objects: Vec<(String, String)>,
+    pub seal: SealSql,
     pub last: String,
     pub insert: String,
     pub by_event_id: String,
@@ -68,6 +76,8 @@ impl LogSql {
         LogSql {
             original: original.clone(),
             objects: objects(&name),
+            seal_objects: seal::objects(&name),
+            seal: SealSql::new(&name, COLUMNS),
             last: format!("SELECT id, date, {NOW} FROM {table} ORDER BY id DESC LIMIT 1"),
             // The id is given, so that the row cannot land anywhere else than where the writer has looked.
             insert: format!(
@@ -175,27 +185,61 @@ pub(super) fn create(transaction: &Transaction<'_>, sql: &LogSql) -> Result<(), 
         Some((existing, _)) if existing != original.as_str() => {
             return Err(StoreError::NameTaken { original: original.clone(), existing });
         }
-        Some(_) => return check(transaction, sql),
+        Some((_, version)) => {
+            if check(transaction, sql)? < SEALED_VERSION {
+                create_objects(transaction, original, &sql.seal_objects)?;
+                transaction
+                    .execute(
+                        "UPDATE main.stet_editlogs SET format_version = ?2 WHERE original = ?1 AND format_version = ?3",
+                        (original.as_str(), FORMAT_VERSION, version),
+                    )
+                    .map_err(writing)?;
+            }
+            return check(transaction, sql).map(drop);
+        }
         None => {}
     }
-    for (name, statement) in &sql.objects {
-        if stored_sql(transaction, name)?.is_some() {
-            let problem = "was there before the editlog and was not made by Stet";
-            return Err(StoreError::Altered { original: original.clone(), object: name.clone(), problem });
-        }
-        transaction.execute_batch(statement).map_err(writing)?;
-    }
+    create_objects(transaction, original, &sql.objects)?;
+    create_objects(transaction, original, &sql.seal_objects)?;
     transaction
         .execute(
             "INSERT INTO main.stet_editlogs (original, format_version, created_by) VALUES (?1, ?2, ?3)",
             (original.as_str(), FORMAT_VERSION, concat!("stet ", env!("CARGO_PKG_VERSION"))),
         )
         .map_err(writing)?;
-    check(transaction, sql)
+    check(transaction, sql).map(drop)
 }
 
-/// Checks that the editlog is there, of a version that we know, and protected as it was created.
-pub(super) fn check(connection: &Connection, sql: &LogSql) -> Result<(), StoreError> {
+fn create_objects(
+    transaction: &Transaction<'_>,
+    original: &DatasetName,
+    objects: &[(String, String)],
+) -> Result<(), StoreError> {
+    for (name, statement) in objects {
+        if stored_sql(transaction, name)?.is_some() {
+            let problem = "was there before the editlog and was not made by Stet";
+            return Err(StoreError::Altered { original: original.clone(), object: name.clone(), problem });
+        }
+        transaction.execute_batch(statement).map_err(|error| {
+            StoreError::from_engine(transaction.path().unwrap_or_default().as_ref(), Doing::Writing, error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether an editlog of this version is sealed.
+pub(super) fn is_sealed(version: i64) -> bool {
+    version >= SEALED_VERSION
+}
+
+/// Whether all tables among some objects are there.
+pub(super) fn has_tables(connection: &Connection, objects: &[(String, String)]) -> Result<bool, StoreError> {
+    let mut tables = objects.iter().filter(|(_, statement)| statement.starts_with("CREATE TABLE"));
+    tables.try_fold(true, |all, (name, _)| Ok(all && stored_sql(connection, name)?.is_some()))
+}
+
+/// Checks that the editlog is there, of a version that we know, and protected as it was created; gives its version.
+pub(super) fn check(connection: &Connection, sql: &LogSql) -> Result<i64, StoreError> {
     let original = &sql.original;
     let version = match registered(connection, original)? {
         Some((existing, version)) if existing == original.as_str() => version,
@@ -205,7 +249,8 @@ pub(super) fn check(connection: &Connection, sql: &LogSql) -> Result<(), StoreEr
         let what = format!("the editlog of `{original}`");
         return Err(StoreError::NewerVersion { what, found: version, known: FORMAT_VERSION });
     }
-    for (name, statement) in &sql.objects {
+    let seal_objects = if is_sealed(version) { sql.seal_objects.as_slice() } else { &[] };
+    for (name, statement) in sql.objects.iter().chain(seal_objects) {
         let problem = match stored_sql(connection, name)? {
             None => "is missing",
             Some(stored) if stored != *statement => "was changed",
@@ -213,7 +258,7 @@ pub(super) fn check(connection: &Connection, sql: &LogSql) -> Result<(), StoreEr
         };
         return Err(StoreError::Altered { original: original.clone(), object: name.clone(), problem });
     }
-    Ok(())
+    Ok(version)
 }
 
 /// The original datasets that have an editlog in this file.

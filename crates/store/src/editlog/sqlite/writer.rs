@@ -12,6 +12,7 @@ use stet_domain::{DatasetName, Event, EventId, LogDate, NewEvent};
 use tokio::sync::{mpsc, oneshot};
 
 use super::schema::{CLOCK_REFUSED, LogSql};
+use super::seal::{self, Seal};
 use super::{Shared, read};
 use crate::editlog::{Append, Expected, Outcome, WriteStep, positions};
 use crate::error::{Doing, EngineError, StoreError};
@@ -42,11 +43,19 @@ struct Written {
 struct Writer {
     connection: Connection,
     file_bytes_max: u64,
+    /// How far each editlog is sealed, as of the last commit.
+    seals: HashMap<DatasetName, Seal>,
+}
+
+impl Writer {
+    fn new(connection: Connection) -> Writer {
+        Writer { connection, file_bytes_max: 0, seals: HashMap::new() }
+    }
 }
 
 /// Serves requests until all senders are gone.
 pub(super) fn run(shared: &Shared, connection: Connection, mut requests: mpsc::Receiver<Request>) {
-    let mut writer = Some(Writer { connection, file_bytes_max: 0 });
+    let mut writer = Some(Writer::new(connection));
     while let Some(first) = requests.blocking_recv() {
         let mut events = first.append.events.len();
         let mut batch = vec![first];
@@ -126,12 +135,14 @@ fn write(shared: &Shared, writer: &mut Option<Writer>, batch: &[Request]) -> Res
         None => {
             fault(shared, WriteStep::Reopen, Doing::Opening)?;
             let connection = sqlite::open(&shared.path, Access::Write, shared.busy_timeout_ms)?;
-            writer.insert(Writer { connection, file_bytes_max: 0 })
+            writer.insert(Writer::new(connection))
         }
     };
     limit_size(shared, writer)?;
     fault(shared, WriteStep::Begin, Doing::Writing)?;
     let mut events = 0;
+    // Put back after the commit: what is known of a seal is worth nothing if the transaction is rolled back.
+    let mut seals = std::mem::take(&mut writer.seals);
     let written = in_transaction(&shared.path, &mut writer.connection, |transaction| {
         let mut ends: HashMap<DatasetName, i64> = HashMap::new();
         let mut answers = Vec::with_capacity(batch.len());
@@ -147,10 +158,16 @@ fn write(shared: &Shared, writer: &mut Option<Writer>, batch: &[Request]) -> Res
             ends.insert(original.clone(), end + appended);
             answers.push(outcomes);
         }
+        let mut sealed = HashSet::new();
+        for sql in batch.iter().map(|request| &request.sql).filter(|sql| sealed.insert(&sql.original)) {
+            let seal = seal::seal(transaction, sql, seals.remove(&sql.original), shared.sealing.as_ref())?;
+            seals.insert(sql.original.clone(), seal);
+        }
         fault(shared, WriteStep::Commit, Doing::Writing)?;
         let ends = ends.into_iter().map(|(original, end)| (original, (end > 0).then_some(EventId(end))));
         Ok(Written { answers, ends: ends.collect() })
     })?;
+    writer.seals = seals;
     shared.events.fetch_add(events, Ordering::Relaxed);
     fault(shared, WriteStep::Committed, Doing::Committing)?;
     Ok(written)
