@@ -93,13 +93,12 @@ pub struct Apply<'a> {
     replay: &'a Replay,
     columns: ColumnMap<'a>,
     report: ApplyReport,
-    matched: u64,
 }
 
 impl<'a> Apply<'a> {
     /// Starts the fold over the state of a log.
     pub fn new(replay: &'a Replay, editable: &'a [EditableColumn]) -> Apply<'a> {
-        Apply { replay, columns: ColumnMap::new(replay, editable), report: ApplyReport::default(), matched: 0 }
+        Apply { replay, columns: ColumnMap::new(replay, editable), report: ApplyReport::default() }
     }
 
     /// Takes an original row that the log knows. `original` gives the canonical text of an editable column, by its
@@ -123,7 +122,6 @@ impl<'a> Apply<'a> {
     /// Takes an original row that the log knows as a whole, for callers that give its overrides one by one to
     /// [`Apply::cell`]; true when the row is dropped, and its overrides with it.
     pub fn row(&mut self, row: &RowState) -> bool {
-        self.matched += 1;
         self.report.rows_deleted += u64::from(row.deleted);
         row.deleted
     }
@@ -161,9 +159,8 @@ impl<'a> Apply<'a> {
     }
 
     /// Takes over the account of a fold over other rows of the same original.
-    pub fn absorb(&mut self, other: Apply<'_>) {
-        self.matched += other.matched;
-        self.report.absorb(other.report);
+    pub fn absorb(&mut self, other: ApplyReport) {
+        self.report.absorb(other);
     }
 
     /// Takes a row that stands by creation and is not in the original.
@@ -201,11 +198,6 @@ impl<'a> Apply<'a> {
     /// The state of the log that the fold works on.
     pub fn replay(&self) -> &'a Replay {
         self.replay
-    }
-
-    /// How many rows that the log knows have been taken.
-    pub fn matched(&self) -> u64 {
-        self.matched
     }
 
     /// Ends the fold and gives the account. The caller fills in the counts of rows read and written.

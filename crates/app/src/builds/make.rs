@@ -9,7 +9,9 @@ use stet_domain::apply::ApplyReport;
 use stet_domain::project::{Column, Dataset, Format, Location, Project, Recipe, RecipeKind, Webapp};
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId};
-use stet_engine::build::{ApplyBuild, ApplyTask, RebuildTask, ReplayReport, ReplayTask, apply, rebuild, replay};
+use stet_engine::build::{
+    ApplyBuild, ApplyTask, RebuildTask, ReplayReport, ReplayTask, apply, apply_spilled, rebuild, replay, replay_spilled,
+};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{InputStamp, MANIFEST_VERSION, Manifest, OutputParts, OutputStamp};
@@ -19,6 +21,7 @@ use stet_engine::sql::{QueryReport, QueryTask, run as query};
 use stet_engine::write::{AtomicFile, Digested, digest_text};
 use stet_store::postgres::{ApplyInside, TableWritten};
 
+use super::fold::Log;
 use super::{BuildMode, BuildReport, ReportFile, ReportFiles};
 use crate::App;
 use crate::datasets::find;
@@ -183,11 +186,15 @@ impl App {
                         None => self.file_source(project, original)?.columns().map_err(explain)?,
                     };
                     let resolved = Resolved::new(webapp, &columns)?;
-                    let log = self.fold(project, &webapp.original, control)?;
                     let editable = resolved.apply_columns();
-                    let task = ReplayTask { replay: &log, keys: &resolved.keys, editable: &editable, output, format };
-                    let build = replay(&task, control)?;
-                    (Outcome::Replay(build.report), build.output, Vec::new(), log.position())
+                    let nothing = Replay::new();
+                    let task =
+                        ReplayTask { replay: &nothing, keys: &resolved.keys, editable: &editable, output, format };
+                    let build = match self.fold(project, &webapp.original, control)? {
+                        Log::Folded(log) => replay(&ReplayTask { replay: &log, ..task }, control)?,
+                        Log::Spilled(log) => replay_spilled(&task, &log, control)?,
+                    };
+                    (Outcome::Replay(build.report), build.output, Vec::new(), build.log_position)
                 } else {
                     let original = self.file_source(project, original)?.settled().map_err(explain)?;
                     let resolved = Resolved::new(webapp, &original.columns()?)?;
@@ -205,17 +212,17 @@ impl App {
                     let recipe_stamp = self.recipe_stamp(project, recipe);
                     // A copy of a table is another file with every change of the table.
                     let gone_on = match present.filter(|present| present.recipe == recipe_stamp) {
-                        Some(present) if mode == BuildMode::Required && contents.is_empty() => {
+                        Some(present) if mode != BuildMode::Force && contents.is_empty() => {
                             self.go_on(project, &webapp.original, &present, &task, control)?
                         }
                         _ => None,
                     };
                     let build = match gone_on {
                         Some(build) => build,
-                        None => {
-                            let log = self.fold(project, &webapp.original, control)?;
-                            apply(&ApplyTask { replay: &log, ..task }, control)?
-                        }
+                        None => match self.fold(project, &webapp.original, control)? {
+                            Log::Folded(log) => apply(&ApplyTask { replay: &log, ..task }, control)?,
+                            Log::Spilled(log) => apply_spilled(&task, &log, control)?,
+                        },
                     };
                     parts = build.parts;
                     (Outcome::Apply(build.report), build.output, vec![build.original], build.log_position)
@@ -322,7 +329,7 @@ impl App {
     ) -> Result<Made, AppError> {
         let columns = original.columns().map_err(|error| self.explain_table(project, original, error))?;
         let resolved = Resolved::new(webapp, &columns)?;
-        let log = self.fold(project, &webapp.original, control)?;
+        let log = self.fold_in_memory(project, &webapp.original, control)?;
         let editable = resolved.apply_columns();
         let editable_columns: Vec<Column> = editable
             .iter()

@@ -15,6 +15,7 @@ use crate::datasets::no_dataset;
 use crate::error::AppError;
 use crate::{App, ProjectEvent};
 
+mod fold;
 mod make;
 mod run;
 

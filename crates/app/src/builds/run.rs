@@ -1,7 +1,6 @@
 //! One build: its plan, and the running of its recipes.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -10,12 +9,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use stet_domain::apply::ApplyReport;
 use stet_domain::project::{Location, Project, Recipe};
-use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId, LogDate, RecipeName, flow};
 use stet_engine::build::ReplayReport;
 use stet_engine::control::{Control, Progress as Rows};
 use stet_engine::error::EngineError;
 use stet_engine::sql::QueryReport;
+use stet_engine::write::OutputLock;
 use stet_store::node::{Build as BuildRecord, NewLogLine};
 use tokio::sync::mpsc;
 
@@ -238,7 +237,15 @@ impl App {
             // The output has one writer at a time; another build of it ends first.
             let lock = self.inner.builds.output_lock(&project.key, dataset);
             let _writing = lock.lock().await;
-            if plan.mode == BuildMode::Required && self.is_fresh(project, recipe).await? {
+            let mut is_fresh = plan.mode == BuildMode::Required && self.is_fresh(project, recipe).await?;
+            let mut written_alone = None;
+            if !is_fresh {
+                let (lock, waited) = self.lock_output(project, recipe, open).await?;
+                written_alone = Some(lock);
+                // The process that was waited for may have built just what is wanted.
+                is_fresh = waited && plan.mode == BuildMode::Required && self.is_fresh(project, recipe).await?;
+            }
+            if is_fresh {
                 let job = self.change(open, |job| {
                     job.progress.step = place + 1;
                     job.steps[place].state = StepState::Fresh;
@@ -256,6 +263,7 @@ impl App {
             self.announce(&project.key, ProjectEvent::Flow);
             self.log(&job, format!("{dataset}: started ({})", recipe.kind.as_str())).await;
             let report = self.make_watched(project, recipe, plan.mode, open).await?;
+            drop(written_alone);
             let words = in_words(&report);
             let job = self.change(open, |job| {
                 job.progress.step = place + 1;
@@ -276,6 +284,30 @@ impl App {
             Ok(app.stale_reasons(&project, &recipe).is_ok_and(|reasons| reasons.is_empty()))
         })
         .await
+    }
+
+    /// Keeps other processes from writing the output of a recipe; with it whether one of them had to be waited for.
+    async fn lock_output(
+        &self,
+        project: &Arc<Project>,
+        recipe: &Recipe,
+        open: &Arc<OpenJob>,
+    ) -> Result<(OutputLock, bool), AppError> {
+        let output = self.output_path(project, find(project, recipe.output.as_str())?)?;
+        let control = Control::new(open.cancel.clone(), |_| {});
+        let (sender, mut receiver) = mpsc::channel::<String>(1);
+        let taking = tokio::task::spawn_blocking(move || {
+            OutputLock::take(&output, &control, |holder| {
+                let _ = sender.try_send(holder.to_owned());
+            })
+        });
+        let mut waited = false;
+        while let Some(holder) = receiver.recv().await {
+            waited = true;
+            let job = self.change(open, |job| job.progress.dataset = Some(recipe.output.clone()));
+            self.log(&job, format!("{}: waiting for {holder}, which is building it", recipe.output)).await;
+        }
+        Ok((taking.await.map_err(AppError::internal)??, waited))
     }
 
     /// Runs a recipe beside the requests, and tells those who watch how far it is.
@@ -307,26 +339,6 @@ impl App {
             });
         }
         work.await.map_err(AppError::internal)?
-    }
-
-    /// The state of an editlog now, read from its beginning.
-    pub(super) fn fold(
-        &self,
-        project: &Project,
-        original: &DatasetName,
-        control: &Control,
-    ) -> Result<Replay, AppError> {
-        let place = self.editlog_place(project, original)?;
-        let mut replay = Replay::new();
-        if place.is_initialised(original)? {
-            let reader = place.reader(original)?;
-            reader.scan(None, None, &mut |event| {
-                replay.push(&event);
-                if control.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
-            control.check()?;
-        }
-        Ok(replay)
     }
 
     /// Says of data that is not there how to get it, when a recipe makes it.

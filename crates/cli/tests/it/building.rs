@@ -116,3 +116,54 @@ fn an_interrupted_build_stops_and_leaves_the_earlier_output() {
     assert!(rest.iter().all(|line| !line.contains("ERROR")), "{rest:?}");
     assert_eq!(std::fs::read(node.file("data/T/totals.parquet")).unwrap(), before);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_build_leaves_the_output_of_before_whole() {
+    let rows = |count: usize| -> String {
+        let mut text = "id,name,amount\n".to_owned();
+        // Numbers in no order, which do not compress.
+        text.extend((0..count).map(|row| format!("k{row},{:x},{row}\n", row.wrapping_mul(0x9E37_79B9_7F4A_7C15))));
+        text
+    };
+    let node = Node::with_items(&rows(10));
+    node.run(&["build", "T.items_edited"]).ok();
+    let output = node.file("data/T/items_edited.parquet");
+    let before = std::fs::read(&output).unwrap();
+    let files = || std::fs::read_dir(node.file("data/T")).unwrap().count();
+    let count = files();
+    node.write("data/T/items.csv", &rows(400_000));
+    // No file may grow beyond 2 MiB (4,096 blocks): writing on fails as it does on a full disk.
+    let build = node.command(&["build", "T.items_edited"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$@\"", "sh"]).arg(build.get_program());
+    limited.args(build.get_args()).env_remove("STET_NODE");
+    let failed = limited.output().unwrap();
+    let message = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{message}");
+    assert!(message.contains("cannot write") && message.contains("items_edited.parquet"), "{message}");
+    assert_eq!(std::fs::read(&output).unwrap(), before);
+    assert_eq!(files(), count);
+    node.run(&["build", "T.items_edited"]).ok();
+    assert!(std::fs::metadata(&output).unwrap().len() > 2 * 1024 * 1024);
+}
+
+#[test]
+fn a_build_waits_for_another_process_that_builds_the_same_dataset() {
+    let node = Node::with_items(ITEMS);
+    std::fs::create_dir_all(node.file("data/T")).unwrap();
+    let lock = node.file("data/T/items_edited.parquet.stet.lock");
+    let held = std::fs::File::create(&lock).unwrap();
+    std::io::Write::write_all(&mut &held, b"process 4711\n").unwrap();
+    held.lock().unwrap();
+    let mut build =
+        node.command(&["build", "T.items_edited"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(build.stderr.take().unwrap()).lines();
+    let line = said.by_ref().find(|line| line.as_ref().is_ok_and(|line| line.contains("waiting for process 4711")));
+    assert!(line.is_some());
+    assert!(!node.file("data/T/items_edited.parquet").exists());
+    drop(held);
+    said.for_each(drop);
+    assert!(build.wait().unwrap().success());
+    assert!(node.file("data/T/items_edited.parquet").exists() && !lock.exists());
+}

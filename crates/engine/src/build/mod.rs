@@ -7,15 +7,17 @@ mod apply;
 mod export;
 mod keys;
 mod replay;
+mod spill;
 
 use stet_domain::apply::{EditableColumn, REPORT_ITEMS_MAX, ReportItem, ReportList};
 use stet_domain::project::{Column, Webapp};
 use stet_domain::{ColumnType, apply as rules};
 
-pub use apply::{ApplyBuild, ApplyTask, RebuildTask, apply, apply_row_by_row, edited_columns, rebuild};
+pub use apply::{ApplyBuild, ApplyTask, RebuildTask, apply, apply_row_by_row, apply_spilled, edited_columns, rebuild};
 pub use export::{ExportedEvent, export, export_file, write_events};
 pub use keys::{KEYS_LISTED_MAX, check_keys};
-pub use replay::{ReplayBuild, ReplayReport, ReplayTask, pivoted_columns, replay};
+pub use replay::{ReplayBuild, ReplayReport, ReplayTask, pivoted_columns, replay, replay_spilled};
+pub use spill::{LogSpiller, PARTS_MAX, SpilledLog};
 
 /// The columns that a webapp lets people edit, with the types that they have in the original now; a column that the
 /// original lacks has the type that the webapp gives it.

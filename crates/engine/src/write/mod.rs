@@ -19,6 +19,7 @@ mod csv;
 mod file;
 mod folder;
 mod json;
+mod lock;
 mod parquet;
 mod target;
 
@@ -35,6 +36,7 @@ use crate::read::Batches;
 
 pub use file::{AtomicFile, Digested, HashingWriter, digest_text};
 pub(crate) use folder::AtomicFolder;
+pub use lock::OutputLock;
 pub use parquet::writer_properties;
 pub(crate) use parquet::{ROW_GROUP_ROWS, parquet_error, plain};
 pub(crate) use target::{Output, OutputWriter, is_folder};

@@ -166,6 +166,29 @@ fn no_rows_one_row_and_rows_that_are_all_dropped() {
 }
 
 #[test]
+fn row_groups_without_rows_are_passed_over() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let schema = Arc::new(parse_message_type("message m { required int64 id; optional binary name (UTF8); }").unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::default()).unwrap();
+    for ids in [vec![], vec![1i64, 2], vec![], vec![3], vec![]] {
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&ids, None, None).unwrap();
+        column.close().unwrap();
+        let names: Vec<ByteArray> = ids.iter().map(|id| format!("n{id}").as_str().into()).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&names, Some(&vec![1; ids.len()]), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
+    let log = Log::default().update("3", "name", Some("edited"), Some("n3")).delete("2").create("9", "name", "new");
+    let built = both(&folder, &source(path), &["id"], &log, &[("name", ColumnType::Text)]);
+    assert_eq!((built.report.rows_in, built.report.rows_out, built.report.edits_applied), (3, 3, 2));
+}
+
+#[test]
 fn two_thousand_columns_are_copied() {
     let folder = Folder::new();
     let path = folder.path("original.parquet");

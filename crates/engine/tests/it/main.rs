@@ -5,6 +5,7 @@ mod build_again;
 mod build_apply;
 mod build_chunks;
 mod build_replay;
+mod build_spilled;
 mod build_support;
 mod live_links;
 mod live_many;

@@ -49,9 +49,9 @@ fn real_strikes_get_their_types_from_their_values() {
 }
 
 #[test]
-fn awkward_texts_survive_and_an_empty_field_is_null() {
+fn awkward_texts_survive_and_an_empty_field_is_null_unless_it_stands_in_quotes() {
     let (_folder, source) = csv(
-        "\u{feff}code,text,number\r\n00501,\"say \"\"hi\"\", א\n😀\",1.50\r\n,NA,\r\n9223372036854775807,\"\",1e21\r\n"
+        "\u{feff}code,text,number\r\n00501,\"say \"\"hi\"\", א\n😀\",1.50\r\n,NA,\r\n9223372036854775807,\"\",1e21\r\n1,,\"\"\r\n"
             .as_bytes(),
         None,
     );
@@ -62,9 +62,26 @@ fn awkward_texts_survive_and_an_empty_field_is_null() {
         [
             row(&["00501", "say \"hi\", א\n😀", "1.5"]),
             row(&["∅", "NA", "∅"]),
-            row(&["9223372036854775807", "∅", "1e+21"]),
+            row(&["9223372036854775807", "", "1e+21"]),
+            row(&["1", "∅", "∅"]),
         ]
     );
+}
+
+#[test]
+fn an_empty_text_and_no_value_stay_apart_through_a_csv_output() {
+    let columns = [("id", ColumnType::Integer), ("text", ColumnType::Text), ("cost", ColumnType::Number)];
+    let (folder, source) = csv(b"id,text,cost\n1,,\n2,\"\",\"\"\n3,\" \",1\n", Some(&columns));
+    let expected = [row(&["1", "∅", "∅"]), row(&["2", "", "∅"]), row(&["3", " ", "1"])];
+    assert_eq!(texts(&source), expected);
+    for format in [Format::Parquet, Format::Jsonl] {
+        assert_eq!(texts(&folder.convert(&source, format)), expected);
+    }
+    // From another format into CSV, and back.
+    let parquet = folder.convert(&source, Format::Parquet);
+    let again = folder.convert(&FileSource { dataset: "again".into(), ..parquet }, Format::Csv);
+    assert_eq!(std::fs::read_to_string(&again.path).unwrap(), "id,text,cost\n1,,\n2,\"\",\n3,\" \",1\n");
+    assert_eq!(texts(&again), expected);
 }
 
 #[test]
@@ -119,6 +136,7 @@ fn bad_csv_is_refused_with_its_place_and_what_to_do() {
         (b"id,cost\n1,2\n3\n", &["a.csv, line 3:", "2 columns", "this line 1"]),
         (b"id,cost\n1,\"a\nb\"\n", &["a.csv, line 2, column `cost`:", "is not a number", "Correct the file"]),
         (b"id,cost\n1,2\nx,3\n", &["a.csv, line 3, column `id`:", "`x` is not a whole number"]),
+        (b"id,cost\n1,2\n2,\"3\n4,5\n", &["a.csv, line 3:", "is not closed"]),
         (b"id,cost\n1,\xe9\n", &["line 2, column `cost`", "0xE9", "save the file as UTF-8"]),
         (b"", &["a.csv: the file is empty"]),
         (b"\xff\xfei\0d\0", &["UTF-16"]),

@@ -1,6 +1,7 @@
 //! The apply recipe: an original with its edits.
 
 mod chunks;
+mod placed;
 mod rows;
 mod tail;
 
@@ -14,7 +15,8 @@ use stet_domain::event::EventId;
 use stet_domain::project::{Column, Format};
 use stet_domain::replay::Replay;
 
-use super::keys::{BatchKeys, KeyCheck, KeyColumns, KeyIndex};
+use super::keys::{BatchKeys, KeyCheck, KeyColumns, KeyFilter, KeyFilters, KeyIndex};
+use super::spill::SpilledLog;
 use crate::cell::{arrow_type_of, column_type_of, columns_of};
 use crate::control::Control;
 use crate::error::EngineError;
@@ -22,6 +24,7 @@ use crate::manifest::{FileStamp, InputStamp, OutputParts, OutputStamp, prints_of
 use crate::read::FileSource;
 use crate::write::{DatasetWriter, Output, WriteOptions, Written, at};
 
+use placed::Placed;
 use rows::Editor;
 
 const BATCH_ROWS: usize = 16 * 1024;
@@ -80,6 +83,17 @@ pub fn apply(task: &ApplyTask<'_>, control: &Control) -> Result<ApplyBuild, Engi
     apply_by(task, control, Way::Fastest)
 }
 
+/// As [`apply`] for a log that is too large for memory; the task's own `replay` is that of [`SpilledLog::names`].
+///
+/// The output is that of [`apply`] byte for byte. The key columns of the original are read once more for each part of the
+/// log.
+///
+/// # Errors
+/// See [`apply`]; also when temporary files cannot be written.
+pub fn apply_spilled(task: &ApplyTask<'_>, log: &SpilledLog, control: &Control) -> Result<ApplyBuild, EngineError> {
+    apply_by(&ApplyTask { replay: log.names(), ..*task }, control, Way::Spilled(log))
+}
+
 /// As [`apply`], but always row by row, without copying column chunks: for comparing the two.
 ///
 /// # Errors
@@ -89,13 +103,14 @@ pub fn apply_row_by_row(task: &ApplyTask<'_>, control: &Control) -> Result<Apply
     apply_by(task, control, Way::RowByRow)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+#[derive(Debug, Clone, Copy)]
+enum Way<'a> {
     Fastest,
     RowByRow,
+    Spilled(&'a SpilledLog),
 }
 
-fn apply_by(task: &ApplyTask<'_>, control: &Control, way: Way) -> Result<ApplyBuild, EngineError> {
+fn apply_by(task: &ApplyTask<'_>, control: &Control, way: Way<'_>) -> Result<ApplyBuild, EngineError> {
     let started = Instant::now();
     // The types of a text file are worked out once, not again by every pass.
     let original = &task.original.settled()?;
@@ -109,14 +124,23 @@ fn apply_by(task: &ApplyTask<'_>, control: &Control, way: Way) -> Result<ApplyBu
         });
         made.and_then(|made| Ok((made, stamp?)))
     });
-    let (made, stamp) = match built {
+    let (mut made, stamp) = match built {
         Err(EngineError::Cancelled) => return Err(EngineError::Cancelled),
         // What was read may be half old and half new: that is the reason then, whatever it led to.
         Err(error) => return Err(original.changed_since(&prints).err().unwrap_or(error)),
         Ok(built) => built,
     };
     original.changed_since(&prints)?;
-    finish(task, made, stamp, started)
+    let filters = std::mem::take(&mut made.filters);
+    let built = finish(task, made, stamp, started)?;
+    if filters.iter().any(|filter| !filter.is_empty()) {
+        // Without them the next build is slower; this one is done all the same.
+        let identity = chunks::filters_identity(&prints, task.key);
+        if let Err(error) = KeyFilters::write(task.output, &identity, &filters) {
+            tracing::warn!(%error, "where keys are cannot be noted beside the output");
+        }
+    }
+    Ok(built)
 }
 
 /// Puts a file in place and gives the account of the build.
@@ -146,6 +170,8 @@ struct Made {
     output: Output,
     report: ApplyReport,
     parts: Option<OutputParts>,
+    /// For each row group of the original a filter of its keys; none when they are there already or are of no use.
+    filters: Vec<KeyFilter>,
 }
 
 /// What a build goes on from: the build that made the present output.
@@ -185,7 +211,14 @@ pub fn rebuild(rebuild: &RebuildTask<'_>, control: &Control) -> Result<Option<Ap
     let Some((plan, opened)) = chunks::open(task, original, parts.has_created)? else { return Ok(None) };
     let index = KeyIndex::new(task.replay, &plan.keys.columns);
     let mut editor = Editor::new(task.replay, &plan, &index);
-    let earlier = chunks::Earlier { before: rebuild.before, parts, report: rebuild.report, output: task.output };
+    let identity = chunks::filters_identity(&prints, task.key);
+    let earlier = chunks::Earlier {
+        before: rebuild.before,
+        parts,
+        report: rebuild.report,
+        output: task.output,
+        filters: KeyFilters::open(task.output, &identity, parts.groups.len()),
+    };
     let patched = chunks::patch(&opened, original, &mut editor, &earlier, control);
     let patched = match patched {
         Err(EngineError::Cancelled) => return Err(EngineError::Cancelled),
@@ -194,14 +227,24 @@ pub fn rebuild(rebuild: &RebuildTask<'_>, control: &Control) -> Result<Option<Ap
     };
     let Some(chunks::Patched { output, report, parts }) = patched else { return Ok(None) };
     original.changed_since(&prints)?;
-    let made = Made { output, report, parts: Some(parts) };
+    let made = Made { output, report, parts: Some(parts), filters: Vec::new() };
     finish(task, made, stamp.clone(), started).map(Some)
 }
 
-fn make(task: &ApplyTask<'_>, original: &FileSource, control: &Control, way: Way) -> Result<Made, EngineError> {
-    let has_created = task.replay.rows().any(|(_, row)| row.is_created());
+fn make(task: &ApplyTask<'_>, original: &FileSource, control: &Control, way: Way<'_>) -> Result<Made, EngineError> {
+    let mut placed = match way {
+        Way::Spilled(log) => {
+            let keys = KeyColumns::find(&original.dataset, &original.columns()?, task.key)?;
+            Some(Placed::new(log, original, &keys, control)?)
+        }
+        Way::Fastest | Way::RowByRow => None,
+    };
+    let has_created = match &placed {
+        Some(placed) => placed.has_created,
+        None => task.replay.rows().any(|(_, row)| row.is_created()),
+    };
     let opened = match way {
-        Way::Fastest => chunks::open(task, original, has_created)?,
+        Way::Fastest | Way::Spilled(_) => chunks::open(task, original, has_created)?,
         Way::RowByRow => None,
     };
     let (plan, opened) = match opened {
@@ -213,16 +256,22 @@ fn make(task: &ApplyTask<'_>, original: &FileSource, control: &Control, way: Way
     let mut check = KeyCheck::new();
     let output = Output::create(task.output, task.format)?;
     let made = match &opened {
-        Some(opened) => chunks::copy(opened, original, &mut editor, &mut check, output, control),
-        None => write_rows(task, original, &mut editor, &mut check, output, control),
+        Some(opened) => chunks::copy(opened, original, &mut editor, &mut check, placed.as_mut(), output, control)
+            .map(|copied| (copied.output, copied.rows_out, Some((copied.parts, copied.filters)))),
+        None => write_rows(task, original, &mut editor, &mut check, placed.as_mut(), output, control)
+            .map(|(output, rows_out)| (output, rows_out, None)),
     };
     let (output, rows_out, parts) = made.map_err(|error| at(task.output, error))?;
+    let (parts, filters) = parts.map_or((None, Vec::new()), |(parts, filters)| (Some(parts), filters));
     let rows_in = check.rows();
     check.finish(original, &plan.keys, control)?;
+    if let Some(placed) = &mut placed {
+        placed.take_missing(&mut editor)?;
+    }
     let mut report = editor.finish();
     report.rows_in = rows_in;
     report.rows_out = rows_out;
-    Ok(Made { output, report, parts })
+    Ok(Made { output, report, parts, filters })
 }
 
 /// Reads, edits and writes all rows.
@@ -231,9 +280,10 @@ fn write_rows(
     original: &FileSource,
     editor: &mut Editor<'_>,
     check: &mut KeyCheck,
+    mut placed: Option<&mut Placed<'_>>,
     output: Output,
     control: &Control,
-) -> Result<(Output, u64, Option<OutputParts>), EngineError> {
+) -> Result<(Output, u64), EngineError> {
     let plan = editor.plan;
     let rows_total = original.rows_known()?;
     let mut rows_out = 0;
@@ -242,7 +292,17 @@ fn write_rows(
         let batch = batch?;
         let keys = BatchKeys::new(&batch, &plan.keys.places)?;
         check.take(&keys);
-        let edited = editor.edit(&batch, &keys)?;
+        let edited = match placed.as_deref() {
+            None => editor.edit(&batch, &keys)?,
+            Some(placed) => {
+                let rows = placed.until(check.rows())?;
+                let index = KeyIndex::new(&rows, &plan.keys.columns);
+                let mut part = Editor::new(&rows, plan, &index);
+                let edited = part.edit(&batch, &keys)?;
+                editor.absorb(part.tally());
+                edited
+            }
+        };
         rows_out += edited.num_rows() as u64;
         writer.write(&edited)?;
         control.report(check.rows(), rows_total)?;
@@ -252,7 +312,16 @@ fn write_rows(
         writer.write(&batch)?;
         control.check()?;
     }
-    Ok((writer.finish()?.into_output()?, rows_out, None))
+    while let Some(placed) = &mut placed
+        && let Some(batches) = placed.created(editor, 1)?
+    {
+        for batch in batches {
+            rows_out += batch.num_rows() as u64;
+            writer.write(&batch)?;
+        }
+        control.check()?;
+    }
+    Ok((writer.finish()?.into_output()?, rows_out))
 }
 
 /// What goes where.

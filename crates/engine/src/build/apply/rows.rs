@@ -32,6 +32,12 @@ pub(super) struct Editor<'a> {
     pub(super) lost_rows: ReportList,
 }
 
+/// The account of a part of the rows, which goes into that of the whole.
+pub(super) struct Tally {
+    report: ApplyReport,
+    narrow_misfits: Vec<(Standing, ReportItem)>,
+}
+
 /// The overrides of one column in one batch.
 pub(super) struct Overlay {
     rows: Vec<usize>,
@@ -173,9 +179,14 @@ impl<'a> Editor<'a> {
         self.narrow_misfits.push((standing(overriding, original), item));
     }
 
+    /// What the editor of a part of the rows has in its account.
+    pub(super) fn tally(self) -> Tally {
+        Tally { report: self.rules.finish(), narrow_misfits: self.narrow_misfits }
+    }
+
     /// Takes over what an editor of other rows of the same original has in its account.
-    pub(super) fn absorb(&mut self, other: Editor<'_>) {
-        self.rules.absorb(other.rules);
+    pub(super) fn absorb(&mut self, other: Tally) {
+        self.rules.absorb(other.report);
         self.narrow_misfits.extend(other.narrow_misfits);
     }
 

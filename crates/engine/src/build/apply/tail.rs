@@ -21,18 +21,23 @@ impl Editor<'_> {
         created.sort_unstable_by_key(|known| self.index.rows[*known].1.created);
         let mut batches = Vec::with_capacity(created.len() / BATCH_ROWS + 1);
         for part in created.chunks(BATCH_ROWS) {
-            let fields = self.plan.schema.fields();
-            let mut appenders: Vec<Appender> =
-                fields.iter().map(|field| Appender::new(field.data_type(), part.len())).collect();
-            let mut rows = 0;
-            for known in part {
-                let (key, state) = self.index.rows[*known];
-                rows += usize::from(self.append_created(key, state, &mut appenders));
-            }
-            let columns: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
-            batches.push(record_batch(self.plan, columns?, rows)?);
+            let rows: Vec<_> = part.iter().map(|known| self.index.rows[*known]).collect();
+            batches.push(self.created_batch(&rows)?);
         }
         Ok(batches)
+    }
+
+    /// The same for some of the rows.
+    pub(super) fn created_batch(&mut self, rows: &[(&Key, &RowState)]) -> Result<RecordBatch, EngineError> {
+        let fields = self.plan.schema.fields();
+        let mut appenders: Vec<Appender> =
+            fields.iter().map(|field| Appender::new(field.data_type(), rows.len())).collect();
+        let mut written = 0;
+        for (key, state) in rows {
+            written += usize::from(self.append_created(key, state, &mut appenders));
+        }
+        let columns: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
+        record_batch(self.plan, columns?, written)
     }
 
     /// Appends a created row; false when its key is no key of the original by now.

@@ -4,7 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use stet_domain::Key;
 
-use super::{BatchKeys, KeyColumns, STATE};
+use super::{BatchKeys, KeyColumns, KeyFilter, STATE};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::FileSource;
@@ -66,6 +66,12 @@ impl KeyRun {
         }
         self.hashes.extend(&keys.hashes);
         self.rows += keys.hashes.len() as u64;
+    }
+
+    /// A filter that tells whether a key may be in the run; it says nothing for a run that ascends, of which the first and
+    /// last key tell enough.
+    pub(in crate::build) fn filter(&self) -> KeyFilter {
+        if self.ascending.is_some() { KeyFilter::default() } else { KeyFilter::of(&self.hashes) }
     }
 
     /// Ends the run.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod check;
+mod filter;
 
 use std::hash::BuildHasher;
 
@@ -19,6 +20,7 @@ use crate::error::EngineError;
 pub(super) use batch::BatchKeys;
 pub use check::{KEYS_LISTED_MAX, check_keys};
 pub(super) use check::{KeyCheck, KeyRun};
+pub(super) use filter::{KeyFilter, KeyFilters};
 
 const STATE: FixedState = FixedState::with_seed(0x5374_6574);
 
@@ -124,6 +126,13 @@ impl<'a> KeyIndex<'a> {
             Some((statistics, data_type)) => part.may_be_in(statistics, data_type),
             None => true,
         })
+    }
+
+    /// The hash of the key of one of the rows; none when it is no key of these columns.
+    pub(super) fn hash(&self, known: usize) -> Option<u64> {
+        let from = known * self.width;
+        self.rows[known].0.parts(self.width).ok()?;
+        Some(self.parts[from..from + self.width].iter().fold(0, |hash, part| combine(hash, part.hash())))
     }
 
     /// The place in [`KeyIndex::rows`] of the log's row for a row of a batch.

@@ -19,8 +19,8 @@ use super::layout::{Group, Layout, OutputColumn, Treatment};
 use super::levels::{Buffered, Change, rewrite};
 use super::pipeline::in_order;
 use crate::build::apply::Plan;
-use crate::build::apply::rows::{Editor, Overlay, arrow_error};
-use crate::build::keys::{BatchKeys, KeyIndex, KeyRun};
+use crate::build::apply::rows::{Editor, Overlay, Tally, arrow_error};
+use crate::build::keys::{BatchKeys, KeyFilter, KeyIndex, KeyRun};
 use crate::cell::CellReader;
 use crate::control::Control;
 use crate::error::EngineError;
@@ -32,6 +32,7 @@ const KEY_BATCH_ROWS: usize = 32 * 1024;
 const BATCH_ROWS: usize = 16 * 1024;
 
 /// What is needed for the work on every row group.
+#[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     pub(super) source: &'a FileSource,
     pub(super) layout: &'a Layout,
@@ -57,13 +58,14 @@ pub(super) enum Chunk {
 }
 
 /// A row group that is ready to be written.
-pub(super) struct Prepared<'a> {
+pub(super) struct Prepared {
     /// Its number in [`Layout::groups`].
     pub(super) group: usize,
     pub(super) keys: KeyRun,
+    pub(super) filter: KeyFilter,
     /// Rows of the log that it has: places in the key index.
     pub(super) matched: Vec<u32>,
-    pub(super) account: Editor<'a>,
+    pub(super) account: Tally,
     pub(super) rows_out: usize,
     /// For each editable column how many rows have an override.
     pub(super) overrides: Vec<u64>,
@@ -82,32 +84,33 @@ pub(super) struct Hit {
 
 impl<'a> Work<'a> {
     /// Prepares one row group.
-    pub(super) fn prepare(&self, place: usize, editor: &Editor<'a>) -> Result<Prepared<'a>, EngineError> {
+    pub(super) fn prepare(&self, place: usize, editor: &Editor<'a>) -> Result<Prepared, EngineError> {
         let group = &self.layout.groups[place];
         let (keys, hits) = self.find(group)?;
+        let filter = keys.filter();
         let matched = hits.iter().map(|hit| hit.known).collect();
         let mut account = editor.part();
         let (kept, dropped, overrides) = self.sort_out(&hits, &mut account);
         let rows_out = group.rows - dropped.len();
-        let mut prepared = Prepared { group: place, keys, matched, account, rows_out, overrides, chunks: Vec::new() };
-        if prepared.rows_out == 0 {
-            // The overrides of dropped rows go with them, so there is nothing left to take account of.
-            return Ok(prepared);
+        let mut chunks = Vec::new();
+        // Without rows left, the overrides have gone with them: there is nothing more to take account of.
+        if rows_out > 0 {
+            let columns = &self.layout.columns;
+            in_order(
+                columns.len(),
+                self.column_threads,
+                |column| self.column(group, &columns[column], &overrides, &kept, &dropped, editor),
+                |(leaves, tally)| {
+                    chunks.extend(leaves);
+                    if let Some(tally) = tally {
+                        account.absorb(tally);
+                    }
+                    Ok(())
+                },
+            )?;
         }
-        let columns = &self.layout.columns;
-        in_order(
-            columns.len(),
-            self.column_threads,
-            |column| self.column(group, &columns[column], &prepared.overrides, &kept, &dropped, editor),
-            |(chunks, account)| {
-                prepared.chunks.extend(chunks);
-                if let Some(account) = account {
-                    prepared.account.absorb(account);
-                }
-                Ok(())
-            },
-        )?;
-        Ok(prepared)
+        let account = account.tally();
+        Ok(Prepared { group: place, keys, filter, matched, account, rows_out, overrides, chunks })
     }
 
     /// Reads the keys of a row group.
@@ -171,7 +174,7 @@ impl<'a> Work<'a> {
         hits: &[Hit],
         dropped: &[u32],
         editor: &Editor<'a>,
-    ) -> Result<(Vec<Chunk>, Option<Editor<'a>>), EngineError> {
+    ) -> Result<(Vec<Chunk>, Option<Tally>), EngineError> {
         self.control.check()?;
         let touched_place = column.editable.filter(|place| overrides[*place] > 0);
         let treatment = column.treatments.get(group.file).copied();
@@ -222,7 +225,7 @@ impl<'a> Work<'a> {
         hits: &[Hit],
         dropped: &[u32],
         editor: &Editor<'a>,
-    ) -> Result<(Vec<Chunk>, Option<Editor<'a>>), EngineError> {
+    ) -> Result<(Vec<Chunk>, Option<Tally>), EngineError> {
         let place = column.editable.ok_or_else(|| EngineError::Internal {
             action: "writing a column",
             source: "a column that is not editable was to be written anew".into(),
@@ -291,7 +294,7 @@ impl<'a> Work<'a> {
             .into_iter()
             .map(|writer| Ok(Chunk::Encoded(Box::new(writer.close().map_err(parquet_error)?))))
             .collect();
-        Ok((chunks?, touched.map(|_| account)))
+        Ok((chunks?, touched.map(|_| account.tally())))
     }
 
     /// Some rows of a column of the original, given in ascending order.

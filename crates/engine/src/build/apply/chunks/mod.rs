@@ -18,14 +18,15 @@ use std::sync::atomic::AtomicU64;
 
 use stet_domain::project::Format;
 
+use super::placed::Placed;
 use super::rows::Editor;
 use super::{ApplyTask, Plan};
-use crate::build::keys::KeyCheck;
+use crate::build::keys::{KeyCheck, KeyFilter, KeyIndex};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::manifest::{GroupStamp, OutputParts};
-use crate::read::FileSource;
 use crate::read::parquet::open_all;
+use crate::read::{FileSource, Fingerprint};
 use crate::write::Output;
 
 use group::Work;
@@ -58,15 +59,30 @@ pub(super) fn open(
     Ok(Layout::new(files, &plan, has_created)?.map(|layout| (plan, Opened { layout, has_created })))
 }
 
+/// An output that is whole and not yet in place.
+pub(super) struct Copied {
+    pub(super) output: Output,
+    pub(super) rows_out: u64,
+    pub(super) parts: OutputParts,
+    /// For each row group of the original a filter of its keys.
+    pub(super) filters: Vec<KeyFilter>,
+}
+
+/// What names the state of an original and its key columns, for [`KeyFilters`].
+pub(super) fn filters_identity(original: &Fingerprint, key: &[String]) -> String {
+    format!("{} {} {key:?}", env!("CARGO_PKG_VERSION"), original.identity())
+}
+
 /// Writes the edited dataset and gives its count of rows. The editor gets the whole account, and the check all keys.
 pub(super) fn copy(
     opened: &Opened,
     source: &FileSource,
     editor: &mut Editor<'_>,
     check: &mut KeyCheck,
+    mut placed: Option<&mut Placed<'_>>,
     output: Output,
     control: &Control,
-) -> Result<(Output, u64, Option<OutputParts>), EngineError> {
+) -> Result<Copied, EngineError> {
     let layout = &opened.layout;
     let (plan, index) = (editor.plan, editor.index);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
@@ -85,16 +101,37 @@ pub(super) fn copy(
     let mut sink = Sink::new(output, layout)?;
     let mut rows_out = 0;
     let mut groups = Vec::with_capacity(layout.groups.len());
+    let mut filters = Vec::with_capacity(layout.groups.len());
     let template = editor.part();
+    let ends: Vec<u64> = layout
+        .groups
+        .iter()
+        .scan(0, |end, group| {
+            *end += group.rows as u64;
+            Some(*end)
+        })
+        .collect();
+    let placed_groups = placed.as_deref();
     in_order(
         layout.groups.len(),
         threads,
-        |place| work.prepare(place, &template),
+        |place| match placed_groups {
+            None => work.prepare(place, &template),
+            Some(placed) => {
+                let rows = placed.group(place, &ends)?;
+                let index = KeyIndex::new(&rows, &plan.keys.columns);
+                Work { index: &index, ..work }.prepare(place, &Editor::new(&rows, plan, &index))
+            }
+        },
         |prepared| {
             let rows_in = layout.groups[prepared.group].rows;
             check.add(prepared.keys);
-            for known in &prepared.matched {
-                editor.matched[*known as usize] = true;
+            filters.push(prepared.filter);
+            // What a placed log says of other rows is known already.
+            if placed_groups.is_none() {
+                for known in &prepared.matched {
+                    editor.matched[*known as usize] = true;
+                }
             }
             editor.absorb(prepared.account);
             rows_out += prepared.rows_out as u64;
@@ -116,8 +153,14 @@ pub(super) fn copy(
         control.check()?;
         rows_created += sink.write_created(plan, batches)?;
     }
+    while let Some(placed) = &mut placed
+        && let Some(batches) = placed.created(editor, sink::CREATED_BATCHES)?
+    {
+        control.check()?;
+        rows_created += sink.write_created(plan, &batches)?;
+    }
     let parts = OutputParts { groups, rows_created, has_created: opened.has_created, files: Vec::new() };
-    Ok((sink.finish()?, rows_out + rows_created, Some(parts)))
+    Ok(Copied { output: sink.finish()?, rows_out: rows_out + rows_created, parts, filters })
 }
 
 /// The counts of overrides of the editable columns that have some, by the names of the columns.

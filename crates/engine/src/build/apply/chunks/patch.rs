@@ -19,6 +19,7 @@ use super::group::{Chunk, Hit, Work};
 use super::layout::{Group, OutputColumn, groups_of};
 use super::sink::{Origin, Place, Sink};
 use crate::build::apply::rows::{Editor, Overlay, arrow_error};
+use crate::build::keys::KeyFilters;
 use crate::cell::CellReader;
 use crate::control::Control;
 use crate::error::EngineError;
@@ -36,6 +37,8 @@ pub(in crate::build::apply) struct Earlier<'a> {
     pub(in crate::build::apply) parts: &'a OutputParts,
     pub(in crate::build::apply) report: &'a ApplyReport,
     pub(in crate::build::apply) output: &'a Path,
+    /// Where to look for keys first.
+    pub(in crate::build::apply) filters: Option<KeyFilters>,
 }
 
 /// An output that was gone on from.
@@ -78,19 +81,7 @@ pub(in crate::build::apply) fn patch(
         rows_total: layout.groups.iter().map(|group| group.rows as u64).sum(),
         rows_done: &rows_done,
     };
-    let mut found: Vec<Vec<Hit>> = layout.groups.iter().map(|_| Vec::new()).collect();
-    let mut left: Vec<usize> = (0..index.rows.len()).collect();
-    for (place, group) in layout.groups.iter().enumerate() {
-        let statistics = work.key_statistics(group);
-        if !left.iter().any(|known| index.may_be_in(*known, &statistics)) {
-            continue;
-        }
-        let (_, hits) = work.find(group)?;
-        // A key is that of one row only, so a row that was found is looked for no more.
-        let here: HashSet<usize> = hits.iter().map(|hit| hit.known as usize).collect();
-        left.retain(|known| !here.contains(known));
-        found[place] = hits;
-    }
+    let (found, left) = find(&work, &earlier.filters, control)?;
     let touched = found.iter().filter(|hits| !hits.is_empty()).count();
     let shifts = |place: usize| earlier.parts.groups[place].rows_in != earlier.parts.groups[place].rows_out;
     if touched * 2 > layout.groups.len().max(2)
@@ -144,6 +135,40 @@ pub(in crate::build::apply) fn patch(
     let Some(report) = exchanged(report, before.account(), after.account()) else { return Ok(None) };
     let parts = OutputParts { groups, files: Vec::new(), ..earlier.parts.clone() };
     Ok(Some(Patched { output: sink.finish()?, report, parts }))
+}
+
+/// Finds the rows of the log in the row groups of the original: the rows of each, and those that are in none.
+fn find(
+    work: &Work<'_>,
+    filters: &Option<KeyFilters>,
+    control: &Control,
+) -> Result<(Vec<Vec<Hit>>, Vec<usize>), EngineError> {
+    let (groups, index) = (&work.layout.groups, work.index);
+    let mut found: Vec<Vec<Hit>> = groups.iter().map(|_| Vec::new()).collect();
+    let mut is_searched = vec![false; groups.len()];
+    let mut left: Vec<usize> = (0..index.rows.len()).collect();
+    let hashes: Vec<Option<u64>> = left.iter().map(|known| index.hash(*known)).collect();
+    // First where the filters say; what is not there, because they are not or are damaged, everywhere else.
+    for filters in [filters.as_ref(), None] {
+        for (place, group) in groups.iter().enumerate() {
+            control.check()?;
+            let statistics = work.key_statistics(group);
+            let may_be_here = |known: &usize| {
+                let Some(hash) = hashes[*known] else { return false };
+                index.may_be_in(*known, &statistics) && filters.is_none_or(|filters| filters.may_have(place, hash))
+            };
+            if is_searched[place] || !left.iter().any(may_be_here) {
+                continue;
+            }
+            is_searched[place] = true;
+            let (_, hits) = work.find(group)?;
+            // A key is that of one row only, so a row that was found is looked for no more.
+            let here: HashSet<usize> = hits.iter().map(|hit| hit.known as usize).collect();
+            left.retain(|known| !here.contains(known));
+            found[place] = hits;
+        }
+    }
+    Ok((found, left))
 }
 
 /// The present output, opened.

@@ -5,8 +5,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::error::EngineError;
 
-/// How many parts each thread may be ahead of the one that is taken: what is done and not yet taken is in memory.
-const PARTS_PER_THREAD: usize = 2;
+/// How many parts beyond one for each thread may be ahead of the one that is taken: what is done and not yet taken is in
+/// memory.
+const PARTS_SPARE: usize = 1;
 
 struct State<T> {
     next: usize,
@@ -16,7 +17,7 @@ struct State<T> {
 }
 
 /// Works on `count` parts with `threads` threads and gives the results to `take`, on the calling thread and in order. At
-/// most two parts for each thread are in work or wait to be taken. After an error no further part is begun.
+/// most one part for each thread and one more are in work or wait to be taken. After an error no further part is begun.
 ///
 /// # Errors
 /// The first error in the order of the parts.
@@ -27,7 +28,7 @@ pub(super) fn in_order<T: Send>(
     mut take: impl FnMut(T) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
     let threads = threads.clamp(1, count.max(1));
-    let ahead_max = if threads == 1 { 1 } else { threads * PARTS_PER_THREAD };
+    let ahead_max = if threads == 1 { 1 } else { threads + PARTS_SPARE };
     let state = Mutex::new(State { next: 0, taken: 0, done: BTreeMap::new(), is_stopped: false });
     let changed = Condvar::new();
     let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);

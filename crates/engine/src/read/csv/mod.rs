@@ -1,21 +1,21 @@
-//! CSV files: UTF-8 with an optional byte order mark, a header line, quotes as in RFC 4180. An empty field is null.
+//! CSV files: UTF-8 with an optional byte order mark, a header line, quotes as in RFC 4180. An empty field is null; in quotes
+//! it is the empty text, in columns of text.
+
+mod records;
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::RecordBatch;
-use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
+use stet_domain::ColumnType;
 use stet_domain::project::Column;
+
+use self::records::{Record, RecordError, Records};
 
 use super::infer::Candidates;
 use super::typed::{BatchBuilder, Layout};
 use super::{FileSource, RECORD_BYTES_MAX, check_names, place_columns};
 use crate::error::EngineError;
-
-const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// The columns of CSV files without declared ones: names from the header, types from all values.
 pub(super) fn infer(source: &FileSource, files: &[PathBuf]) -> Result<Vec<Column>, EngineError> {
@@ -24,17 +24,14 @@ pub(super) fn infer(source: &FileSource, files: &[PathBuf]) -> Result<Vec<Column
     for (index, path) in files.iter().enumerate() {
         let mut file = OpenCsv::open(source, path)?;
         if index == 0 {
-            columns = file
-                .names
-                .iter()
-                .map(|name| Column { name: name.clone(), column_type: stet_domain::ColumnType::Text })
-                .collect();
+            columns =
+                file.names.iter().map(|name| Column { name: name.clone(), column_type: ColumnType::Text }).collect();
             candidates = vec![Candidates::new(); columns.len()];
         }
         let places = place_columns(source, path, &file.names, &columns)?;
         while file.next(source)? {
             for (candidate, place) in candidates.iter_mut().zip(&places) {
-                let field = file.field(source, *place)?;
+                let (field, _) = file.field(source, *place)?;
                 if !field.is_empty() {
                     candidate.see_text(field);
                 }
@@ -50,7 +47,9 @@ pub(super) fn infer(source: &FileSource, files: &[PathBuf]) -> Result<Vec<Column
 /// The rows of CSV files as batches.
 pub(super) fn stream(layout: Layout, files: Vec<PathBuf>) -> Result<CsvStream, EngineError> {
     let builder = layout.builder();
-    let mut stream = CsvStream { layout, files: files.into_iter(), open: None, builder, failed: false };
+    let is_text = |place: &usize| layout.columns[*place].column_type == ColumnType::Text;
+    let is_text = layout.projection.iter().map(is_text).collect();
+    let mut stream = CsvStream { layout, files: files.into_iter(), open: None, builder, is_text, failed: false };
     // The first header is checked at once: a wrong column is an error of the call, not of the first batch.
     stream.open_next()?;
     Ok(stream)
@@ -64,11 +63,15 @@ pub(super) fn lines_of(files: &[PathBuf], rows: &[u64]) -> Result<Vec<(u64, Path
     let mut found = Vec::new();
     let mut row = 0;
     for path in files {
-        let (mut reader, _) = reader(path)?;
-        let mut record = ByteRecord::new();
-        while wanted.peek().is_some() && reader.read_byte_record(&mut record).is_ok_and(|more| more) {
+        let file = File::open(path).map_err(EngineError::io("open", path))?;
+        let (mut records, mut record) = (Records::new(file, RECORD_BYTES_MAX), Record::default());
+        // What cannot be read has no rows here; whoever reads the rows is told.
+        let mut next = |record: &mut Record| records.next(record).is_ok_and(|more| more);
+        // The first record is the header.
+        let has_header = next(&mut record);
+        while has_header && wanted.peek().is_some() && next(&mut record) {
             while wanted.next_if_eq(&row).is_some() {
-                found.push((row, path.clone(), record.position().map_or(0, |position| position.line())));
+                found.push((row, path.clone(), record.line));
             }
             row += 1;
         }
@@ -81,6 +84,8 @@ pub(super) struct CsvStream {
     files: std::vec::IntoIter<PathBuf>,
     open: Option<(OpenCsv, Vec<usize>)>,
     builder: BatchBuilder,
+    /// For each wanted column whether it holds texts.
+    is_text: Vec<bool>,
     failed: bool,
 }
 
@@ -103,8 +108,10 @@ impl CsvStream {
             let mut full = false;
             while !full && file.next(&self.layout.source)? {
                 for (column, place) in places.iter().enumerate() {
-                    let field = file.field(&self.layout.source, *place)?;
-                    let field = Some(field).filter(|field| !field.is_empty());
+                    let (field, is_quoted) = file.field(&self.layout.source, *place)?;
+                    // Quotes around nothing mean the empty text where there is one.
+                    let is_null = field.is_empty() && !(is_quoted && self.is_text[column]);
+                    let field = (!is_null).then_some(field);
                     self.builder.push(column, field).map_err(|message| {
                         let column = self.layout.projection[column];
                         self.layout.value_error(&file.path, file.line(), column, &message)
@@ -136,40 +143,37 @@ impl Iterator for CsvStream {
 /// A CSV file that is being read, with the record at hand.
 struct OpenCsv {
     path: PathBuf,
-    reader: Reader<Limited>,
-    /// Bytes read since the last record.
-    since_record: Arc<AtomicUsize>,
+    records: Records<File>,
     names: Vec<String>,
-    record: ByteRecord,
+    record: Record,
 }
 
 impl OpenCsv {
     fn open(source: &FileSource, path: &Path) -> Result<OpenCsv, EngineError> {
-        let (mut reader, since_record) = reader(path)?;
-        let header = reader.byte_headers().map_err(|error| csv_error(source, path, error))?.clone();
-        if header.is_empty() {
+        let file = File::open(path).map_err(EngineError::io("open", path))?;
+        let mut records = Records::new(file, RECORD_BYTES_MAX);
+        let mut header = Record::default();
+        if !records.next(&mut header).map_err(|error| record_error(source, path, &header, error))? {
             return Err(source.bad_data(path, String::new(), "the file is empty: it needs a header line at least"));
         }
-        if matches!(header.as_slice(), [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
+        if matches!(header.field(0).0, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
             return Err(source.bad_data(path, String::new(), "the text is UTF-16: save the file as UTF-8"));
         }
-        let names = header
-            .iter()
-            .map(|name| match std::str::from_utf8(name) {
+        let place = || format!("line {}", header.line);
+        let names = (0..header.len())
+            .map(|column| match std::str::from_utf8(header.field(column).0) {
                 Ok(name) => Ok(name.to_owned()),
-                Err(error) => Err(source.bad_data(path, "line 1".to_owned(), not_utf8(name, error))),
+                Err(error) => Err(source.bad_data(path, place(), not_utf8(header.field(column).0, error))),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        check_names(source, path, "line 1", &names)?;
-        since_record.store(0, Ordering::Relaxed);
-        Ok(OpenCsv { path: path.to_owned(), reader, since_record, names, record: ByteRecord::new() })
+        check_names(source, path, &place(), &names)?;
+        Ok(OpenCsv { path: path.to_owned(), records, names, record: header })
     }
 
     /// Moves to the next record; false at the end of the file.
     fn next(&mut self, source: &FileSource) -> Result<bool, EngineError> {
-        self.since_record.store(0, Ordering::Relaxed);
-        let more =
-            self.reader.read_byte_record(&mut self.record).map_err(|error| csv_error(source, &self.path, error))?;
+        let more = self.records.next(&mut self.record);
+        let more = more.map_err(|error| record_error(source, &self.path, &self.record, error))?;
         if more && self.record.len() != self.names.len() {
             let message = format!(
                 "the header has {} columns and this line {}: look for a missing or extra comma, or a quote that is not closed",
@@ -183,54 +187,33 @@ impl OpenCsv {
 
     /// The line on which the record at hand starts, from 1.
     fn line(&self) -> u64 {
-        self.record.position().map_or(0, |position| position.line())
+        self.record.line
     }
 
-    fn field(&self, source: &FileSource, place: usize) -> Result<&str, EngineError> {
-        let bytes = &self.record[place];
-        std::str::from_utf8(bytes).map_err(|error| {
-            let place = format!("line {}, column `{}`", self.line(), self.names[place]);
-            source.bad_data(&self.path, place, not_utf8(bytes, error))
-        })
-    }
-}
-
-fn reader(path: &Path) -> Result<(Reader<Limited>, Arc<AtomicUsize>), EngineError> {
-    let file = File::open(path).map_err(EngineError::io("open", path))?;
-    let since_record = Arc::new(AtomicUsize::new(0));
-    let limited = Limited { file, since_record: since_record.clone() };
-    let reader = ReaderBuilder::new().flexible(true).buffer_capacity(BUFFER_BYTES).from_reader(limited);
-    Ok((reader, since_record))
-}
-
-/// A file that refuses to be read much further than one record may be long.
-struct Limited {
-    file: File,
-    since_record: Arc<AtomicUsize>,
-}
-
-impl Read for Limited {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.since_record.load(Ordering::Relaxed) > RECORD_BYTES_MAX {
-            return Err(std::io::Error::new(
-                std::io::ErrorKind::FileTooLarge,
-                "a record is longer than 64 MB: a quote is probably not closed",
-            ));
+    /// A field's text and whether it stood in quotes.
+    fn field(&self, source: &FileSource, place: usize) -> Result<(&str, bool), EngineError> {
+        let (bytes, is_quoted) = self.record.field(place);
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok((text, is_quoted)),
+            Err(error) => {
+                let place = format!("line {}, column `{}`", self.line(), self.names[place]);
+                Err(source.bad_data(&self.path, place, not_utf8(bytes, error)))
+            }
         }
-        let read = self.file.read(buffer)?;
-        self.since_record.fetch_add(read, Ordering::Relaxed);
-        Ok(read)
     }
 }
 
-fn csv_error(source: &FileSource, path: &Path, error: csv::Error) -> EngineError {
-    let line = error.position().map(|position| format!("line {}", position.line())).unwrap_or_default();
-    match error.into_kind() {
-        ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-            source.bad_data(path, line, error.to_string())
+fn record_error(source: &FileSource, path: &Path, record: &Record, error: RecordError) -> EngineError {
+    match error {
+        RecordError::Io(error) => EngineError::io("read", path)(error),
+        RecordError::TooLong => {
+            let message = "a record is longer than 64 MB: a quote is probably not closed";
+            source.bad_data(path, format!("line {}", record.line), message)
         }
-        ErrorKind::Io(error) => EngineError::io("read", path)(error),
-        _ => source.bad_data(path, line, "this is not CSV that can be read"),
+        RecordError::Unclosed(line) => {
+            let message = "the quote that is opened here is not closed: write \"\" for a quote inside a text";
+            source.bad_data(path, format!("line {line}"), message)
+        }
     }
 }
 

@@ -9,25 +9,28 @@
 //! - `delete` hides the row and keeps its overrides in the record.
 //! - `create` adds a row. After a `delete` it starts afresh: nothing of the earlier life of the key remains.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+mod rows;
+
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Action, Event, EventId, LogDate};
 use crate::key::Key;
 use crate::name::Login;
 
+use rows::Rows;
+
 /// A column's place in [`Replay::columns`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ColumnIndex(pub u32);
 
 /// A user's place in [`Replay::users`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserIndex(pub u32);
 
 /// The state of all edited rows at one position of an editlog.
 #[derive(Debug, Clone, Default)]
 pub struct Replay {
-    rows: HashMap<Key, RowState, FixedState>,
+    rows: Rows,
     columns: Vec<String>,
     users: Vec<Login>,
     position: Option<EventId>,
@@ -35,7 +38,7 @@ pub struct Replay {
 }
 
 /// What the log says of one key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RowState {
     /// One entry for each column that an event ever named since the row's last start; sorted by column.
     cells: Vec<(ColumnIndex, CellState)>,
@@ -58,7 +61,7 @@ pub struct RowState {
 }
 
 /// What the log says of one cell.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CellState {
     /// The last event that named the cell.
     pub event: EventId,
@@ -71,7 +74,7 @@ pub struct CellState {
 }
 
 /// A value that stands in place of the original's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
     /// Canonical text; none means emptied.
     pub value: Option<Box<str>>,
@@ -151,6 +154,33 @@ impl Replay {
         replay
     }
 
+    /// A state without rows that knows the columns and users of this one by the same places, and stands at the same
+    /// position: for folding a log in parts, each of which has all events of some keys.
+    pub fn without_rows(&self) -> Replay {
+        Replay {
+            rows: Rows::default(),
+            columns: self.columns.clone(),
+            users: self.users.clone(),
+            position: self.position,
+            events: self.events,
+        }
+    }
+
+    /// Takes note of the next event of the log, with its column and user, and leaves its row to another state.
+    pub fn note(&mut self, event: &Event) {
+        self.intern_user(&event.user);
+        if let Some(name) = &event.column_name {
+            self.intern_column(name);
+        }
+        self.position = Some(event.id);
+        self.events += 1;
+    }
+
+    /// Puts a row that another state has folded, with the same columns and users, into this one.
+    pub fn put(&mut self, key: Key, row: RowState) {
+        self.rows.insert(key, row);
+    }
+
     /// Takes the next event of the log.
     pub fn push(&mut self, event: &Event) {
         let user = self.intern_user(&event.user);
@@ -158,7 +188,7 @@ impl Replay {
         self.position = Some(event.id);
         self.events += 1;
 
-        let row = self.rows.entry_ref(&event.key).or_insert_with(|| RowState {
+        let row = self.rows.get_or_insert(&event.key, || RowState {
             cells: Vec::new(),
             deleted: false,
             created: None,
@@ -236,7 +266,7 @@ impl Replay {
 
     /// Whether nothing was ever edited.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.len() == 0
     }
 
     /// The last event taken; none for an empty log.

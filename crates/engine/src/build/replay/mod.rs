@@ -1,18 +1,24 @@
 //! The replay recipe: the state of an editlog as a dataset, one row for each edited key.
 
+mod merge;
+
 use std::path::Path;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
-use stet_domain::apply::{ColumnMap, EditableColumn, ReportItem, ReportList, fit};
+use stet_domain::apply::{ColumnMap, EditableColumn, REPORT_ITEMS_MAX, ReportItem, ReportList, fit};
 use stet_domain::event::{EventId, LogDate};
 use stet_domain::project::{Column, Format};
 use stet_domain::replay::{Replay, RowState};
 use stet_domain::value::datetime_of;
 use stet_domain::{ColumnType, Key, Value};
 
-use super::{list, misfit_reason};
+use merge::{Merged, RunWriter};
+
+use super::misfit_reason;
+use super::spill::SpilledLog;
 use crate::cell::{Appender, schema_of};
 use crate::control::Control;
 use crate::error::EngineError;
@@ -84,49 +90,140 @@ pub fn replay(task: &ReplayTask<'_>, control: &Control) -> Result<ReplayBuild, E
     let started = Instant::now();
     let schema = schema_of(&pivoted_columns(task.keys, task.editable));
     let rows = task.replay.rows_by_last_event();
-    let mut pivot = Pivot {
-        task,
-        columns: ColumnMap::new(task.replay, task.editable),
-        report: ReplayReport { events: task.replay.events(), ..ReplayReport::default() },
-    };
+    let mut pivot = Pivot::new(task, task.replay);
+    let batches = rows.chunks(BATCH_ROWS).map(|part| pivot.batch(&schema, part));
+    let output = write(task, &schema, batches, Some(rows.len() as u64), control)?;
+    Ok(account(task.replay, pivot.account, output, started))
+}
 
-    let output = Output::create(task.output, task.format)?.into_writer()?;
-    let mut writer = DatasetWriter::new(output, &schema, WriteOptions::from(task.format))?;
-    let rows_total = Some(rows.len() as u64);
-    for (batch, part) in rows.chunks(BATCH_ROWS).enumerate() {
-        let mut appenders: Vec<Appender> =
-            schema.fields().iter().map(|field| Appender::new(field.data_type(), part.len())).collect();
-        for (key, row) in part {
-            pivot.append(key, row, &mut appenders);
+/// As [`replay`] for a log that is too large for memory; the task's own `replay` is not looked at. The output is that of
+/// [`replay`] byte for byte.
+///
+/// # Errors
+/// As [`replay`]; also when temporary files cannot be written.
+pub fn replay_spilled(task: &ReplayTask<'_>, log: &SpilledLog, control: &Control) -> Result<ReplayBuild, EngineError> {
+    let started = Instant::now();
+    let schema = schema_of(&pivoted_columns(task.keys, task.editable));
+    let (mut runs, mut whole, mut rows_total) = (Vec::new(), Account::default(), 0);
+    for replay in log.folded() {
+        let replay = replay?;
+        let rows = replay.rows_by_last_event();
+        rows_total += rows.len() as u64;
+        let mut pivot = Pivot::new(task, &replay);
+        let mut run = RunWriter::new(log.folder(), &schema)?;
+        for part in rows.chunks(BATCH_ROWS) {
+            control.check()?;
+            let by = part.iter().map(|(_, row)| row.last_event.0).collect();
+            run.write(by, &pivot.batch(&schema, part)?)?;
         }
-        let arrays: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
-        let rows = RecordBatch::try_new(schema.clone(), arrays?)
-            .map_err(|source| EngineError::Internal { action: "making rows", source: Box::new(source) })?;
-        writer.write(&rows).map_err(|error| at(task.output, error))?;
-        control.report((batch * BATCH_ROWS + part.len()) as u64, rows_total)?;
+        runs.push(run.finish(log.folder())?);
+        whole.absorb(pivot.account);
+    }
+    let mut merged = Merged::new(runs, &schema)?;
+    let batches = std::iter::from_fn(|| merged.next().transpose());
+    let output = write(task, &schema, batches, Some(rows_total), control)?;
+    Ok(account(log.names(), whole, output, started))
+}
+
+fn write(
+    task: &ReplayTask<'_>,
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, EngineError>>,
+    rows_total: Option<u64>,
+    control: &Control,
+) -> Result<Written, EngineError> {
+    let output = Output::create(task.output, task.format)?.into_writer()?;
+    let mut writer = DatasetWriter::new(output, schema, WriteOptions::from(task.format))?;
+    let mut rows = 0;
+    for batch in batches {
+        let batch = batch?;
+        writer.write(&batch).map_err(|error| at(task.output, error))?;
+        rows += batch.num_rows() as u64;
+        control.report(rows, rows_total)?;
     }
     let output = writer.finish().map_err(|error| at(task.output, error))?;
     let (file, _) = output.into_output()?.commit()?;
-    let mut report = pivot.report;
-    report.rows_out = rows.len() as u64;
-    report.misfits.sort();
-    report.not_editable.sort();
-    let output = Written { rows: report.rows_out, file };
-    Ok(ReplayBuild {
-        report,
-        log_position: task.replay.position(),
-        output,
-        duration_ms: started.elapsed().as_millis() as u64,
-    })
+    Ok(Written { rows, file })
+}
+
+fn account(log: &Replay, account: Account, output: Written, started: Instant) -> ReplayBuild {
+    let report = ReplayReport {
+        events: log.events(),
+        rows_out: output.rows,
+        misfits: account.misfits.into_report(),
+        not_editable: account.not_editable.into_report(),
+    };
+    let duration_ms = started.elapsed().as_millis() as u64;
+    ReplayBuild { report, log_position: log.position(), output, duration_ms }
+}
+
+/// What was met in some rows.
+#[derive(Default)]
+struct Account {
+    misfits: Listed,
+    not_editable: Listed,
+}
+
+/// A count with the first items of what was counted, each with the last event of its row, by which rows are in order.
+#[derive(Default)]
+struct Listed {
+    count: u64,
+    items: Vec<(EventId, ReportItem)>,
+}
+
+impl Account {
+    fn absorb(&mut self, other: Account) {
+        self.misfits.absorb(other.misfits);
+        self.not_editable.absorb(other.not_editable);
+    }
+}
+
+impl Listed {
+    fn add(&mut self, row: &RowState, item: ReportItem) {
+        self.count += 1;
+        if self.items.len() < REPORT_ITEMS_MAX {
+            self.items.push((row.last_event, item));
+        }
+    }
+
+    fn absorb(&mut self, other: Listed) {
+        self.count += other.count;
+        self.items.extend(other.items);
+        self.items.sort_by_key(|(row, _)| *row);
+        self.items.truncate(REPORT_ITEMS_MAX);
+    }
+
+    fn into_report(self) -> ReportList {
+        let items = self.items.into_iter().map(|(_, item)| item).collect();
+        let mut report = ReportList { count: self.count, items };
+        report.sort();
+        report
+    }
 }
 
 struct Pivot<'a> {
     task: &'a ReplayTask<'a>,
+    replay: &'a Replay,
     columns: ColumnMap<'a>,
-    report: ReplayReport,
+    account: Account,
 }
 
-impl Pivot<'_> {
+impl<'a> Pivot<'a> {
+    fn new(task: &'a ReplayTask<'a>, replay: &'a Replay) -> Pivot<'a> {
+        Pivot { task, replay, columns: ColumnMap::new(replay, task.editable), account: Account::default() }
+    }
+
+    fn batch(&mut self, schema: &SchemaRef, rows: &[(&Key, &RowState)]) -> Result<RecordBatch, EngineError> {
+        let mut appenders: Vec<Appender> =
+            schema.fields().iter().map(|field| Appender::new(field.data_type(), rows.len())).collect();
+        for (key, row) in rows {
+            self.append(key, row, &mut appenders);
+        }
+        let arrays: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
+        RecordBatch::try_new(schema.clone(), arrays?)
+            .map_err(|source| EngineError::Internal { action: "making rows", source: Box::new(source) })
+    }
+
     /// Appends one row, in the order of [`pivoted_columns`].
     fn append(&mut self, key: &Key, row: &RowState, appenders: &mut [Appender]) {
         let (keys, rest) = appenders.split_at_mut(self.task.keys.len());
@@ -139,18 +236,18 @@ impl Pivot<'_> {
             let item = |reason: String| ReportItem {
                 event: cell.event,
                 key: key.as_str().to_owned(),
-                column: Some(self.task.replay.column_name(column).to_owned()),
+                column: Some(self.replay.column_name(column).to_owned()),
                 value: overriding.value.as_deref().map(str::to_owned),
                 reason,
             };
             let Some((place, editable)) = self.columns.get(column) else {
-                list(&mut self.report.not_editable, item("the column is no longer editable".into()));
+                self.account.not_editable.add(row, item("the column is no longer editable".into()));
                 continue;
             };
             edited[place] = true;
             match fit(overriding, editable.column_type) {
                 Some(value) => values[place] = value,
-                None => list(&mut self.report.misfits, item(misfit_reason(editable.column_type))),
+                None => self.account.misfits.add(row, item(misfit_reason(editable.column_type))),
             }
         }
         for (place, value) in values.into_iter().enumerate() {
@@ -158,8 +255,8 @@ impl Pivot<'_> {
             if !cells[place].append(value) {
                 cells[place].append_null();
                 let editable = &self.task.editable[place];
-                list(
-                    &mut self.report.misfits,
+                self.account.misfits.add(
+                    row,
                     ReportItem {
                         event: row.last_event,
                         key: key.as_str().to_owned(),
@@ -174,7 +271,7 @@ impl Pivot<'_> {
         let edited_names = self.task.editable.iter().zip(&edited).filter(|(_, edited)| **edited);
         let edited_names: Vec<&str> = edited_names.map(|(editable, _)| editable.name.as_str()).collect();
         let edited_names = serde_json::Value::from(edited_names).to_string();
-        let user = self.task.replay.user(row.last_user).as_str().to_owned();
+        let user = self.replay.user(row.last_user).as_str().to_owned();
         let texts = [row.last_action.to_string(), row.first_action.to_string(), user, edited_names];
         let meta_values = [instant(row.last_date)].into_iter().chain(texts.map(|text| Some(Value::Text(text))));
         for (appender, value) in meta.iter_mut().zip(meta_values) {
@@ -191,8 +288,8 @@ impl Pivot<'_> {
             let is_misfit = value.is_none();
             if is_misfit || !appender.append(value) {
                 appender.append_null();
-                list(
-                    &mut self.report.misfits,
+                self.account.misfits.add(
+                    row,
                     ReportItem {
                         event: row.last_event,
                         key: key.as_str().to_owned(),
