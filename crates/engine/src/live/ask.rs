@@ -177,31 +177,33 @@ impl LiveTable {
         passing: &Items,
         end: usize,
     ) -> Option<(RwLockReadGuard<'_, State>, First)> {
-        let known = RowSet::new(self.read().touched.keys().copied());
-        let (among, passing_count) = match passing {
-            Items::All => (Among::All, None),
-            Items::Rows(rows) => (Among::Rows(rows), Some(rows.iter().filter(|row| !known.contains(**row)).count())),
+        let original = |row: &u32| (*row as usize) < self.snapshot.rows();
+        let known: Vec<u32> = self.read().touched.keys().copied().filter(original).collect();
+        let known_count = known.len();
+        let known = RowSet::new(known);
+        // How many rows pass of those that the log does not know.
+        let (among, mut base_count) = match passing {
+            Items::All => (Among::All, self.snapshot.rows() - known_count),
+            Items::Rows(rows) => (Among::Rows(rows), rows.iter().filter(|row| !known.contains(**row)).count()),
         };
         let count = end.max(FIRST_ROWS_MIN) + FIRST_ROWS_SPARE;
         let mut base = top_rows(&self.snapshot, &self.columns, &plan.sort, among, &known, count);
         let all_there = base.len() < count;
         let state = self.read();
         let view = self.view(&state);
-        let news: Vec<u32> = state.touched.keys().copied().filter(|row| !known.contains(*row)).collect();
-        let mut passing_count = passing_count;
+        let news: Vec<u32> =
+            state.touched.keys().copied().filter(|row| original(row) && !known.contains(*row)).collect();
         if !news.is_empty() {
+            base_count -= match passing {
+                Items::All => news.len(),
+                Items::Rows(rows) => news.iter().filter(|row| rows.binary_search(row).is_ok()).count(),
+            };
             let news = RowSet::new(news);
             base.retain(|row| !news.contains(*row));
-            if let (Some(count), Items::Rows(rows)) = (&mut passing_count, passing) {
-                *count -= rows.iter().filter(|row| news.contains(**row)).count();
-            }
         }
         let touched: Vec<u32> = state.touched.keys().copied().filter(|row| view.passes(plan, *row)).collect();
-        let total = match passing_count {
-            None => state.rows_shown(&self.snapshot),
-            Some(count) => count + touched.len(),
-        };
-        if !all_there && base.len() < end.min(total) {
+        let total = base_count + touched.len();
+        if !all_there && (base.is_empty() || base.len() < end.min(total)) {
             return None;
         }
         let mut touched = with_keys(view, plan, touched);

@@ -40,9 +40,11 @@ pub fn filter(column: &str, test: Test) -> Filter {
 /// Every row of a query as texts, read in pages of some size.
 pub fn all_rows(table: &LiveTable, query: &Query, page_rows: usize) -> Vec<Vec<Option<String>>> {
     let mut rows = Vec::new();
+    let mut first_total = None;
     loop {
         let page = table.page(query, rows.len(), page_rows.min(PAGE_ROWS_MAX), &me()).unwrap();
         let total = page.total;
+        assert_eq!(*first_total.get_or_insert(total), total, "each page tells the same total");
         rows.extend(page.rows.into_iter().map(|row| row.cells));
         if rows.len() >= total {
             assert_eq!(rows.len(), total);
