@@ -9,7 +9,6 @@ use stet_store::{EditlogReader, EditlogSettings, EditlogTables, Editlogs, Postgr
 use crate::App;
 use crate::config::Connection;
 use crate::error::AppError;
-use crate::protection::require_admin;
 
 /// The place of an editlog.
 #[derive(Debug, Clone)]
@@ -129,7 +128,7 @@ impl App {
         dataset: &str,
     ) -> Result<bool, AppError> {
         let project = self.project(actor, project)?;
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let original = self.original_of(&project, dataset)?;
         let editlogs = self.editlogs(&project, &original).await?;
         let was_there = editlogs.is_initialised(&original).await?;

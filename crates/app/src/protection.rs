@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stet_domain::project::Project;
-use stet_domain::{Actor, DatasetName, LogDate, Profile};
+use stet_domain::{Actor, DatasetName, LogDate};
 use stet_engine::error::EngineError;
 use stet_engine::write::AtomicFile;
 use stet_store::editlog::{Protection, ProtectionMode};
@@ -78,7 +78,7 @@ impl App {
     /// # Errors
     /// When there is no such dataset, or its editlog is not in a database.
     pub fn secure_script(&self, actor: &Actor, project: &str, dataset: &str) -> Result<String, AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let project = self.project(actor, project)?;
         let original = self.original_of(&project, dataset)?;
         let (postgres, tables) = self.database_place(&project, &original)?;
@@ -90,7 +90,7 @@ impl App {
     /// # Errors
     /// As [`App::secure_script`].
     pub fn secure_explanation(&self, actor: &Actor, project: &str, dataset: &str) -> Result<Vec<String>, AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let project = self.project(actor, project)?;
         let original = self.original_of(&project, dataset)?;
         let (postgres, tables) = self.database_place(&project, &original)?;
@@ -109,7 +109,7 @@ impl App {
         dataset: &str,
         admin_url: String,
     ) -> Result<EditlogCheck, AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let project = self.project(actor, project)?;
         let original = self.original_of(&project, dataset)?;
         let (postgres, tables) = self.database_place(&project, &original)?;
@@ -135,7 +135,7 @@ impl App {
     /// # Errors
     /// When there is no such dataset, its editlog is not initialised, or its database cannot be used.
     pub async fn check_editlog(&self, actor: &Actor, project: &str, dataset: &str) -> Result<EditlogCheck, AppError> {
-        require_admin(actor)?;
+        self.require_administrator(actor)?;
         let project = self.project(actor, project)?;
         let original = self.original_of(&project, dataset)?;
         let place = self.editlog_place(&project, &original)?;
@@ -246,11 +246,4 @@ fn write_record(path: &std::path::Path, record: &Record) -> Result<(), AppError>
     serde_json::to_writer_pretty(&mut file, record).map_err(AppError::internal)?;
     file.commit()?;
     Ok(())
-}
-
-pub(crate) fn require_admin(actor: &Actor) -> Result<(), AppError> {
-    match actor.profile {
-        Profile::Admin => Ok(()),
-        _ => Err(AppError::NotAllowed("this is for administrators of the node".to_owned())),
-    }
 }

@@ -10,8 +10,7 @@ use super::files::{
     EditableFile, FileText, LinkFile, ProjectFile, ProjectFiles, RecipeFile, RecipeFileKind, WebappFile,
 };
 use super::{
-    Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, TableName,
-    Webapp,
+    Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, Webapp,
 };
 use crate::access::ProjectPermissions;
 use crate::flow;

@@ -146,7 +146,7 @@ async fn a_table_is_stale_when_and_only_when_something_changed() {
     let node = all_inside(&database).start().await;
     node.app.initialise_editlog(&shell(), PROJECT, "strikes").await.expect("an editlog");
     built(&node).await;
-    let again = |mode| node.app.build_and_wait(&shell_static(), PROJECT, "strikes_edited", mode);
+    let again = async |mode| node.app.build_and_wait(&shell(), PROJECT, "strikes_edited", mode).await;
     let state = async || {
         let job = again(BuildMode::Required).await.expect("a build");
         assert_eq!(job.state, JobState::Done, "{:?}", job.error);
@@ -179,10 +179,6 @@ async fn a_table_is_stale_when_and_only_when_something_changed() {
     assert_eq!(job.state, JobState::Failed);
     assert!(job.error.as_deref().is_some_and(|error| error.contains("no recipe of Stet made")), "{:?}", job.error);
     assert_eq!(database.sql("SELECT precious FROM strikes_edited"), "1");
-}
-
-fn shell_static() -> Actor {
-    shell()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

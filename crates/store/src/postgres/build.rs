@@ -149,7 +149,10 @@ impl Postgres {
     /// # Errors
     /// When the database cannot be read.
     pub fn is_output(&self, output: &TableName, dataset: &str) -> Result<bool, StoreError> {
-        self.on_thread(|config, client| Ok(comment_of(config, client, output)?.flatten() == Some(comment(dataset))))
+        let (output, expected) = (output.clone(), comment(dataset));
+        self.pooled(
+            move |config, client| Ok(comment_of(config, client, &output)?.flatten().as_ref() == Some(&expected)),
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Datasets in PostgreSQL: their columns, whether they have changed, and their rows as texts.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::Arc;
 
 use postgres::{Client, GenericClient};
 use stet_domain::ColumnType;
@@ -58,7 +59,8 @@ impl Postgres {
     /// # Errors
     /// `NotThere` when there is no such table, `Unusable` when the query is wrong or names a column twice.
     pub fn columns(&self, source: &RowSource) -> Result<Vec<TableColumn>, StoreError> {
-        self.blocking(|config, client| columns(config, client, source))
+        let source = source.clone();
+        self.pooled(move |config, client| columns(config, client, &source))
     }
 
     /// What tells whether a table may have changed; none for a view or a query. Blocks.
@@ -66,7 +68,8 @@ impl Postgres {
     /// # Errors
     /// `NotThere` when there is no such table.
     pub fn print(&self, source: &RowSource) -> Result<Option<TablePrint>, StoreError> {
-        self.blocking(|config, client| print(config, client, source))
+        let source = source.clone();
+        self.pooled(move |config, client| print(config, client, &source))
     }
 
     /// A text that is the same just when the rows are, whatever their order: their count and the sums of two 64-bit hashes
@@ -160,6 +163,15 @@ impl Postgres {
             });
             running.join().unwrap_or(Err(E::from(StoreError::Closed)))
         })
+    }
+
+    /// Runs a short read on a connection of the pool.
+    pub(super) fn pooled<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&PostgresConfig, &mut Client) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let config = Arc::clone(self.shared_config());
+        self.pool().read_blocking(move |client| work(&config, client))
     }
 
     fn blocking<T: Send>(

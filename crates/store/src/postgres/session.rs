@@ -132,6 +132,20 @@ impl Pool {
         result
     }
 
+    /// [`Pool::read`] for threads that may block. It does not wait for a permit: whoever blocks a thread has one of few.
+    pub(crate) fn read_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Client) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let session = self.take()?;
+        let result = session.run_blocking(move |link| link.read(work));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.config.connections_max {
+            idle.push(session);
+        }
+        result
+    }
+
     fn take(&self) -> Result<Session, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {

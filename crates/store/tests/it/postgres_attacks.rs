@@ -8,7 +8,7 @@ use stet_testkit::postgres::TestDatabase;
 
 use crate::fixture::{Backend, PostgresPlace, append_one, appended, event, strikes, strikes_log, update};
 
-const PASSWORD: &str = "writer";
+const PASSWORD: &str = "kept-from-others";
 
 /// A secure editlog with three events, and the node's way to it.
 struct Secure {
@@ -126,7 +126,7 @@ const ATTACKS: &[(&str, &str, &str)] = &[
         "42501",
     ),
     ("writer", "COPY edit.strikes_editlog (id) FROM '/etc/passwd'", "42501"),
-    ("writer", "LOCK TABLE edit.strikes_editlog IN ACCESS EXCLUSIVE MODE", "42501 permission denied"),
+    ("writer", "BEGIN; LOCK TABLE edit.strikes_editlog IN ACCESS EXCLUSIVE MODE", "42501 permission denied"),
     ("writer", "COMMENT ON TABLE edit.strikes_editlog IS 'none'", "42501 must be owner"),
     (
         "writer",
