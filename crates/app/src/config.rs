@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::deploy::DeployConfig;
 use crate::error::AppError;
 
 mod connections;
@@ -35,6 +36,8 @@ pub struct NodeConfig {
     pub login: LoginConfig,
     /// What tables may take.
     pub limits: LimitsConfig,
+    /// Which bundles the node takes, and what it does when what is deployed was changed.
+    pub deploy: DeployConfig,
 }
 
 /// The file as it is written.
@@ -53,6 +56,8 @@ struct NodeFile {
     login: LoginConfig,
     #[serde(default)]
     limits: LimitsConfig,
+    #[serde(default)]
+    deploy: DeployConfig,
 }
 
 /// What a node is for.
@@ -155,6 +160,7 @@ impl NodeConfig {
         };
         let file: NodeFile = toml::from_str(&text)
             .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        file.deploy.check().map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
         let mut connections = BTreeMap::new();
         for (name, written) in file.connections {
             let connection = connections::read(&name, written, folder)
@@ -170,6 +176,7 @@ impl NodeConfig {
             connections,
             login: file.login,
             limits: file.limits,
+            deploy: file.deploy,
         })
     }
 }

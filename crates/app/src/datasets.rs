@@ -206,7 +206,7 @@ impl App {
                 let none = std::iter::empty::<Result<Vec<stet_domain::Event>, AppError>>();
                 return export_editlog(none, format, out);
             }
-            let reader = place.reader(original)?;
+            let reader = place.reader(self.inner.node_id, original)?;
             return export_editlog(pages_of(&reader), format, out);
         }
         let source = self.ready_source(&project, &definition)?;

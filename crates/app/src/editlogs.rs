@@ -37,10 +37,13 @@ impl EditlogPlace {
         })
     }
 
-    /// A reader with a connection of its own. Blocks.
-    pub(crate) fn reader(&self, original: &DatasetName) -> Result<EditlogReader, AppError> {
+    /// A reader with a connection of its own, for this node. Blocks.
+    pub(crate) fn reader(&self, node: uuid::Uuid, original: &DatasetName) -> Result<EditlogReader, AppError> {
         Ok(match self {
-            EditlogPlace::Node(path) => EditlogReader::open_sqlite(path, original)?,
+            EditlogPlace::Node(path) => {
+                EditlogReader::check_owner_sqlite(path, node)?;
+                EditlogReader::open_sqlite(path, original)?
+            }
             EditlogPlace::Database(postgres, tables) => EditlogReader::open_postgres(postgres, tables, original)?,
         })
     }
@@ -113,6 +116,7 @@ impl App {
             }
         })
         .await?;
+        editlogs.claim(self.inner.node_id, &self.inner.config.name).await?;
         open.insert(key, editlogs.clone());
         Ok(editlogs)
     }
@@ -166,7 +170,7 @@ impl App {
         project: &Project,
         original: &DatasetName,
     ) -> Result<EditlogReader, AppError> {
-        self.editlog_place(project, original)?.reader(original)
+        self.editlog_place(project, original)?.reader(self.inner.node_id, original)
     }
 
     /// The last event of the editlog of an original; none when it is empty or not initialised. Blocks.
@@ -175,6 +179,6 @@ impl App {
         if !place.is_initialised(original)? {
             return Ok(None);
         }
-        Ok(place.reader(original)?.position()?)
+        Ok(place.reader(self.inner.node_id, original)?.position()?)
     }
 }

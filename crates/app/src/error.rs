@@ -31,6 +31,9 @@ pub enum AppError {
     /// What was asked for makes no sense or breaks a rule.
     #[error("{0}")]
     Invalid(String),
+    /// The answer is no, with the reason: what was brought is not good enough.
+    #[error("{0}")]
+    Refused(String),
     /// Something else was done in the meantime.
     #[error("{0}")]
     Conflict(String),
@@ -80,6 +83,7 @@ impl From<StoreError> for AppError {
             | StoreError::LoginTaken { .. }
             | StoreError::GroupTaken { .. }
             | StoreError::TokenNameTaken { .. } => AppError::Conflict(error.to_string()),
+            StoreError::HasEvents { .. } | StoreError::NoReset { .. } => AppError::Refused(error.to_string()),
             StoreError::NoSuchUser { .. } | StoreError::NoSuchGroup { .. } | StoreError::NoSuchBuild { .. } => {
                 AppError::NotFound { what: error.to_string().trim_start_matches("there is no ").to_owned() }
             }
@@ -107,6 +111,7 @@ impl From<StoreError> for AppError {
             | StoreError::NotAllowed { .. }
             | StoreError::NotThere { .. }
             | StoreError::Unusable(_)
+            | StoreError::OtherNode { .. }
             | StoreError::NameTaken { .. }
             | StoreError::NameReserved { .. } => AppError::Configuration(error.to_string()),
             other => AppError::internal(other),

@@ -5,9 +5,11 @@
 
 mod access;
 mod builds;
+mod bundle;
 mod clock;
 mod config;
 mod datasets;
+mod deploy;
 mod editlogs;
 mod error;
 mod flow;
@@ -16,6 +18,7 @@ mod node;
 mod password;
 mod projects;
 mod protection;
+mod scenarios;
 mod sessions;
 mod tables;
 mod users;
@@ -32,15 +35,26 @@ use tokio::sync::{Mutex, broadcast};
 pub use builds::{
     BuildMode, BuildReport, Job, JobId, JobState, LogLine, Progress, ReportFile, ReportFiles, Step, StepState,
 };
+pub use bundle::{
+    Bundle, BundleSide, BundleSummary, Envelope, NewApproval, NewBundle, PublicKey, SecretKey, approve_bundle,
+    read_bundle, sign_bundle,
+};
 pub use clock::Clock;
 pub use config::{Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig, NodeRole};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview};
+pub use deploy::{
+    DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken, DeploymentSummary, Drift,
+    GivenApproval, Health, HistoryEffect, HistoryRow, Judgement, OnDrift, PlanConnection, PlanData, PlanObject, PlanWebapp,
+    TrustedKey, UPLOAD_BYTES_MAX, Verification,
+};
 pub use error::{AppError, Chain};
 pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};
 pub use node::{NodeFolder, copy_folder};
 pub use password::new_secret;
 pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
+pub use scenarios::{Run, RunState, RunSteps};
+pub use stet_store::node::ScenarioLogLine;
 pub use sessions::{SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
 pub use stet_store::node::Group;
 pub use users::{NewToken, NewUser};
@@ -60,12 +74,16 @@ struct Inner {
     clock: Clock,
     node: NodeDatabase,
     credentials: sessions::Credentials,
+    /// Which node this is; chosen when its database was made.
+    node_id: uuid::Uuid,
     projects: Projects,
     editlogs: Mutex<HashMap<editlogs::PlaceKey, Editlogs>>,
     /// The databases of the configuration, by connection.
     databases: HashMap<String, Postgres>,
     webapps: webapp::OpenWebapps,
     builds: builds::Builds,
+    drifts: deploy::Drifts,
+    runs: scenarios::Runs,
     project_events: std::sync::Mutex<HashMap<ProjectKey, broadcast::Sender<ProjectEvent>>>,
 }
 
@@ -101,10 +119,13 @@ impl App {
             Connection::Files { .. } => None,
         });
         let databases = databases.collect();
+        let node_id = node.meta().await?.id;
         let app = App {
             inner: Arc::new(Inner {
                 projects: Projects::new(folder.clone()),
                 builds: builds::Builds::new(),
+                drifts: deploy::Drifts::default(),
+                runs: scenarios::Runs::default(),
                 webapps: webapp::OpenWebapps::default(),
                 credentials: sessions::Credentials::default(),
                 editlogs: Mutex::default(),
@@ -114,8 +135,10 @@ impl App {
                 config,
                 clock,
                 node,
+                node_id,
             }),
         };
+        app.recover_deployments().await?;
         Ok(app)
     }
 
@@ -127,6 +150,11 @@ impl App {
     /// The node's folder.
     pub fn folder(&self) -> &NodeFolder {
         &self.inner.folder
+    }
+
+    /// Which node this is: written into its editlogs and its bundles.
+    pub fn node_id(&self) -> uuid::Uuid {
+        self.inner.node_id
     }
 
     /// The clock that the use cases go by.

@@ -56,6 +56,26 @@ impl NodeFolder {
         self.root.join("cache").join(project.as_str())
     }
 
+    /// The bundles of a project.
+    pub fn bundles(&self, project: &ProjectKey) -> PathBuf {
+        self.root.join("bundles").join(project.as_str())
+    }
+
+    /// Where bundles arrive.
+    pub fn incoming(&self) -> PathBuf {
+        self.root.join("deploying").join(".incoming")
+    }
+
+    /// What an activation of a project is working on.
+    pub fn deploying(&self, project: &ProjectKey) -> PathBuf {
+        self.root.join("deploying").join(project.as_str())
+    }
+
+    /// The key with which the node signs its bundles.
+    pub fn signing_key(&self) -> PathBuf {
+        self.root.join("signing.key")
+    }
+
     /// A path of `stet.toml`: relative ones are below the node's folder.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.root.join(path)
@@ -83,7 +103,8 @@ impl NodeFolder {
             toml::Value::String(name.to_owned()),
             role.as_str()
         );
-        std::fs::write(config, text).map_err(fail)
+        std::fs::write(config, text).map_err(fail)?;
+        crate::bundle::node_key(&self.signing_key(), name).map(|_| ())
     }
 }
 

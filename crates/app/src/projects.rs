@@ -15,6 +15,9 @@ use crate::node::NodeFolder;
 /// How long the files of a project are taken to be as they were when last looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How often files are read again that change while they are read.
+const READ_AGAIN_MAX: usize = 5;
+
 /// The largest file of a project's definition, in bytes.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -51,6 +54,11 @@ impl Projects {
         keys
     }
 
+    /// Forgets what is known of a project, so that its files are read at the next look.
+    pub(crate) fn forget(&self, key: &ProjectKey) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// A project as its files stand now.
     ///
     /// # Errors
@@ -74,15 +82,43 @@ impl Projects {
             entry.looked = Instant::now();
             return entry.project.clone().map_err(AppError::Project);
         }
-        let project = read_files(key, &root).and_then(|files| load(key.clone(), &files)).map(Arc::new);
+        let mut stamp = stamp;
+        let mut files = read_files(key, &root);
+        for _ in 0..READ_AGAIN_MAX {
+            // The folder may have been exchanged for another while it was read.
+            let now = self::stamp(&root);
+            if now == stamp {
+                break;
+            }
+            stamp = now;
+            files = read_files(key, &root);
+        }
+        let project = files.and_then(|files| load(key.clone(), &files)).map(Arc::new);
         known.insert(key.clone(), Known { looked: Instant::now(), stamp, project: project.clone() });
         project.map_err(AppError::Project)
     }
 }
 
-const FOLDERS: [(&str, &[&str]); 3] = [("datasets", &["toml"]), ("webapps", &["toml"]), ("recipes", &["toml", "sql"])];
+/// The file of what holds on this node alone: it never travels.
+const LOCAL: &str = "local.toml";
 
-fn definition_files(root: &Path) -> Vec<(&'static str, PathBuf)> {
+/// What holds for a project on this node alone.
+pub(crate) fn local_file(root: &Path) -> Option<FileText> {
+    let path = root.join(LOCAL);
+    let text = if path.is_file() { read_text(&path).ok()? } else { return None };
+    Some(FileText { path: LOCAL.to_owned(), text })
+}
+
+const FOLDERS: [(&str, &[&str]); 5] = [
+    ("datasets", &["toml"]),
+    ("webapps", &["toml"]),
+    ("recipes", &["toml", "sql"]),
+    ("scenarios", &["toml"]),
+    ("dashboards", &["toml"]),
+];
+
+/// The files that define a project, each with the folder that it is in.
+pub(crate) fn definition_files(root: &Path) -> Vec<(&'static str, PathBuf)> {
     let mut files = Vec::new();
     let project = root.join("project.toml");
     if project.is_file() {
@@ -102,9 +138,12 @@ fn definition_files(root: &Path) -> Vec<(&'static str, PathBuf)> {
 }
 
 fn stamp(root: &Path) -> Stamp {
+    let local = root.join(LOCAL);
     definition_files(root)
         .into_iter()
-        .map(|(_, path)| {
+        .map(|(_, path)| path)
+        .chain(local.is_file().then_some(local))
+        .map(|path| {
             let metadata = fs::metadata(&path).ok();
             let size = metadata.as_ref().map_or(0, fs::Metadata::len);
             (path, size, metadata.and_then(|metadata| metadata.modified().ok()))
@@ -112,7 +151,7 @@ fn stamp(root: &Path) -> Stamp {
         .collect()
 }
 
-fn read_files(key: &ProjectKey, root: &Path) -> Result<ProjectFiles, ProjectError> {
+pub(crate) fn read_files(key: &ProjectKey, root: &Path) -> Result<ProjectFiles, ProjectError> {
     let mut files = ProjectFiles::default();
     let mut problems = Vec::new();
     for (folder, path) in definition_files(root) {
@@ -133,9 +172,13 @@ fn read_files(key: &ProjectKey, root: &Path) -> Result<ProjectFiles, ProjectErro
             ("webapps", _) => _ = files.webapps.insert(stem, file),
             ("recipes", "sql") => _ = files.queries.insert(stem, file),
             ("recipes", _) => _ = files.recipes.insert(stem, file),
+            ("scenarios", _) => _ = files.scenarios.insert(stem, file),
+            // Dashboards are not read yet; they travel with the rest.
+            ("dashboards", _) => {}
             _ => files.project = Some(file),
         }
     }
+    files.local = local_file(root);
     if problems.is_empty() {
         Ok(files)
     } else {
@@ -143,7 +186,7 @@ fn read_files(key: &ProjectKey, root: &Path) -> Result<ProjectFiles, ProjectErro
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
     if size > FILE_BYTES_MAX {
         return Err(format!("the file has {size} bytes; the most are {FILE_BYTES_MAX}"));

@@ -67,6 +67,15 @@ enum Command {
     /// Look at editlogs and export them
     #[command(subcommand)]
     Editlog(commands::editlog::Command),
+    /// Make, sign, approve and compare bundles of projects
+    #[command(subcommand)]
+    Bundle(commands::bundle::Command),
+    /// Bring bundles into force on the node where they run
+    #[command(subcommand)]
+    Deploy(commands::deploy::Command),
+    /// Run the scenarios of a project and see what ran
+    #[command(subcommand)]
+    Scenario(commands::scenario::Command),
     /// Add users and manage their access
     #[command(subcommand)]
     User(commands::user::Command),
@@ -108,6 +117,9 @@ fn run(Arguments { global, command }: Arguments) -> Result<(), Failure> {
             Command::Build(arguments) => commands::build::run(&global, arguments).await,
             Command::Dataset(command) => commands::dataset::run(&global, command).await,
             Command::Editlog(command) => commands::editlog::run(&global, command).await,
+            Command::Bundle(command) => commands::bundle::run(&global, command).await,
+            Command::Deploy(command) => commands::deploy::run(&global, command).await,
+            Command::Scenario(command) => commands::scenario::run(&global, command).await,
             Command::User(command) => commands::user::run(&global, command).await,
             Command::Group(command) => commands::group::run(&global, command).await,
             Command::Token(command) => commands::token::run(&global, command).await,

@@ -6,17 +6,19 @@
 pub mod access;
 pub mod actor;
 pub mod apply;
+pub mod bundle;
 pub mod event;
 pub mod flow;
 pub mod key;
 pub mod name;
 pub mod project;
 pub mod replay;
+pub mod scenario;
 pub mod validate;
 pub mod value;
 
 pub use actor::{Actor, ActorKind, Profile};
 pub use event::{Action, ClientEventId, Event, EventId, LogDate, NewEvent, Source};
 pub use key::Key;
-pub use name::{DatasetName, GroupName, Login, NameError, ProjectKey, RecipeName, WebappName};
+pub use name::{DatasetName, GroupName, Login, NameError, ProjectKey, RecipeName, ScenarioName, WebappName};
 pub use value::{ColumnType, Value, ValueError};

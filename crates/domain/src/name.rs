@@ -100,6 +100,10 @@ name_type! {
     RecipeName, "recipe", check_name
 }
 name_type! {
+    /// The name of a scenario, unique in its project.
+    ScenarioName, "scenario", check_name
+}
+name_type! {
     /// The name that a user signs in with, and that is copied into every event of theirs.
     Login, "user", check_login
 }

@@ -82,6 +82,22 @@ pub enum StoreError {
         "the editlog of `{original}` would be the same table as that of `{existing}`: names must differ in more than upper and lower case"
     )]
     NameTaken { original: DatasetName, existing: String },
+    /// The editlogs in a file belong to another node.
+    #[error(
+        "the editlogs in `{}` belong to the node `{owner}` ({owner_id}), and this is another node: no node writes into the log of another. Move the file away, so that this node starts a log of its own; or, if this is that node restored from a backup, restore its node.sqlite as well",
+        path.display()
+    )]
+    OtherNode { path: PathBuf, owner: String, owner_id: String },
+    /// Only an editlog without events may be reset here.
+    #[error(
+        "the editlog of `{original}` has {events} events, and edits in production are never reset: they stay. Use `revert` to take single edits back"
+    )]
+    HasEvents { original: DatasetName, events: u64 },
+    /// Editlogs in a database are emptied by its administrator.
+    #[error(
+        "the editlog of `{original}` is a table of a database: Stet has no right to empty it. Its administrator drops the table, then `stet editlog init` makes a new one"
+    )]
+    NoReset { original: DatasetName },
     /// The database keeps names of this form for itself.
     #[error(
         "`{original}` cannot have an editlog in SQLite, which keeps names that start with `sqlite_` for itself: rename the dataset"

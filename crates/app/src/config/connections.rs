@@ -26,6 +26,16 @@ pub enum Connection {
     Postgres(Box<PostgresConfig>),
 }
 
+impl Connection {
+    /// The kind, as it is written in `stet.toml`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Connection::Files { .. } => "files",
+            Connection::Postgres(_) => "postgresql",
+        }
+    }
+}
+
 /// A connection as it is written. One form for all kinds, so that every mistake has its line.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

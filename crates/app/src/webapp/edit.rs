@@ -200,6 +200,7 @@ impl App {
         open: &Arc<OpenWebapp>,
         request: EditRequest,
     ) -> Result<EditAnswer, AppError> {
+        self.check_no_drift(open.project())?;
         if request.edits.len() > EDITS_MAX {
             return Err(AppError::Invalid(format!(
                 "{} edits are too many for one request: the most are {EDITS_MAX}",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use stet_domain::access::Use;
 use stet_domain::project::{Project, Webapp};
-use stet_domain::{Actor, EventId, Key, Login, ProjectKey, WebappName};
+use stet_domain::{Actor, DatasetName, EventId, Key, Login, ProjectKey, WebappName};
 use stet_engine::control::Control;
 use stet_engine::live::{LinkIndex, LiveTable, TableLimits};
 use stet_engine::read::{FileSource, Fingerprint};
@@ -52,6 +52,20 @@ pub struct OpenWebapps {
 }
 
 impl OpenWebapps {
+    /// Closes the table over an original, whose log is another one now: listeners are told, and come back to a new table.
+    pub(crate) fn forget(&self, project: &ProjectKey, original: &DatasetName) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|(key, _), slot| {
+            let Ok(open) = slot.open.try_lock() else { return true };
+            let Some(open) = open.as_ref() else { return true };
+            let is_it = key == project && open.resolved.webapp.original == *original;
+            if is_it {
+                open.board.announce(FeedEvent::Closed);
+            }
+            !is_it
+        });
+    }
+
     /// Tells all listeners that the node is ending.
     pub(crate) fn close(&self) {
         let slots: Vec<Arc<Slot>> =
@@ -505,6 +519,11 @@ impl OpenWebapp {
     /// For how long nobody has used it.
     pub(super) fn idle_for(&self) -> Duration {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// The project that the table belongs to.
+    pub(super) fn project(&self) -> &ProjectKey {
+        &self.project
     }
 
     pub(super) fn board(&self) -> &Arc<Board> {

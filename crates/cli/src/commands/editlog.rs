@@ -44,6 +44,18 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
     },
+    /// Empty an editlog: on a design node; on an automation node only before its first edit
+    Reset {
+        /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
+        #[arg(value_name = "PROJECT.DATASET")]
+        dataset: DatasetArgument,
+        /// Do it without being asked
+        #[arg(long)]
+        yes: bool,
+        /// How to print what was done
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
+    },
     /// Make the editlog of an original dataset in the database that the project names
     Init {
         /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
@@ -100,6 +112,27 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                     }))
                 }
                 PrintFormat::Text => print_table(&events),
+            }
+        }
+        Command::Reset { dataset, yes, format } => {
+            let editlog = editlog_of(&app, &actor, &dataset)?;
+            if !yes {
+                return Err(Failure::usage(format!(
+                    "this takes every event out of {}.{editlog}, for ever: add --yes if that is what you want",
+                    dataset.project
+                )));
+            }
+            // A running server has the old log in its memory.
+            let _lock = node::ServeLock::take(app.folder().root())?;
+            let original = editlog.strip_suffix("_editlog").unwrap_or(&editlog);
+            let events = app.reset_edits(&actor, &dataset.project, original).await?;
+            match format {
+                PrintFormat::Json => output::print_json(&serde_json::json!({
+                    "project": dataset.project, "editlog": editlog, "events_removed": events
+                })),
+                PrintFormat::Text => {
+                    output::print(&format!("Reset {}.{editlog}: {events} events are gone", dataset.project))
+                }
             }
         }
         Command::Init { dataset, secure, admin_url_file } => {

@@ -1,12 +1,15 @@
 //! The commands, one file each.
 
 pub(crate) mod build;
+pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod dataset;
 pub(crate) mod demo;
+pub(crate) mod deploy;
 pub(crate) mod editlog;
 pub(crate) mod group;
 pub(crate) mod init;
+pub(crate) mod scenario;
 pub(crate) mod serve;
 pub(crate) mod token;
 pub(crate) mod user;

@@ -26,6 +26,9 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> Result<(), Fai
     let _lock = ServeLock::take(&folder)?;
     let app = App::open(&folder, Clock::System).await?;
     app.recover_builds().await?;
+    app.recover_runs().await?;
+    app.clear_incoming();
+    app.watch_for_drift().await?;
     let listener = listen::bind(arguments.listen.unwrap_or(config.listen)).await?;
     output::print(&format!(
         "Stet serves the {} node {} on {}",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod building;
+mod bundles;
 mod checking;
 mod crash;
 mod demo;

@@ -1,18 +1,25 @@
 //! The file of a dataset: where its rows are, its columns and its key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 
 use super::files::{DatasetFile, FileText};
-use super::{Column, Dataset, Format, Location, Problem, TableName};
+use super::{Column, Dataset, Format, Location, Problem, TableName, variables};
 use crate::name::DatasetName;
 
 /// Reads the file of a dataset; else what is wrong with it, and where.
-pub(super) fn read_dataset(stem: &str, file: &FileText) -> Result<Dataset, Problem> {
+pub(super) fn read_dataset(
+    stem: &str,
+    file: &FileText,
+    variables: &BTreeMap<String, String>,
+) -> Result<Dataset, Problem> {
     let name = DatasetName::new(stem).map_err(|error| file.problem_of_file(error.to_string()))?;
-    let written: DatasetFile = file.parse()?;
-    let location = read_location(&name, &written, file)?;
+    let mut written: DatasetFile = file.parse()?;
+    if let Some(connection) = &mut written.connection {
+        *connection = variables::fill(connection, variables).map_err(|message| file.problem_of_file(message))?;
+    }
+    let location = read_location(&name, &written, file, variables)?;
     let columns = match written.columns {
         Some(columns) => {
             let mut names = BTreeSet::new();
@@ -50,7 +57,12 @@ pub(super) fn read_dataset(stem: &str, file: &FileText) -> Result<Dataset, Probl
 }
 
 /// Where the rows of a dataset are, as its file says.
-fn read_location(name: &DatasetName, written: &DatasetFile, file: &FileText) -> Result<Location, Problem> {
+fn read_location(
+    name: &DatasetName,
+    written: &DatasetFile,
+    file: &FileText,
+    variables: &BTreeMap<String, String>,
+) -> Result<Location, Problem> {
     if let Some(sql) = written.table.as_ref().or(written.query.as_ref()) {
         let offset = sql.span().start;
         if written.table.is_some() && written.query.is_some() {
@@ -78,8 +90,10 @@ fn read_location(name: &DatasetName, written: &DatasetFile, file: &FileText) -> 
     }
     let path = match &written.path {
         Some(path) => {
-            check_path(path.get_ref()).map_err(|message| file.problem(path.span().start, message))?;
-            path.get_ref().clone()
+            let filled = variables::fill(path.get_ref(), variables);
+            let filled = filled.map_err(|message| file.problem(path.span().start, message))?;
+            check_path(&filled).map_err(|message| file.problem(path.span().start, message))?;
+            filled
         }
         None => format!("{name}.{}", written.format.unwrap_or(Format::Parquet).ending()),
     };

@@ -31,6 +31,10 @@ pub struct ProjectFiles {
     pub recipes: BTreeMap<String, FileText>,
     /// `recipes/<name>.sql`.
     pub queries: BTreeMap<String, FileText>,
+    /// `scenarios/<name>.toml`.
+    pub scenarios: BTreeMap<String, FileText>,
+    /// `local.toml`: what holds on one node alone and never travels.
+    pub local: Option<FileText>,
 }
 
 impl FileText {
@@ -70,7 +74,16 @@ pub(super) struct ProjectFile {
     #[serde(default)]
     pub description: String,
     #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    #[serde(default)]
     pub permissions: PermissionsFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LocalFile {
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,6 +125,7 @@ pub(super) struct WebappFile {
     pub layout: LayoutFile,
     #[serde(default)]
     pub rows: RowsFile,
+    pub scenarios: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub access: AccessFile,
 }

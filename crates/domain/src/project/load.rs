@@ -9,6 +9,7 @@ use super::dataset::read_dataset;
 use super::files::{
     EditableFile, FileText, LinkFile, ProjectFile, ProjectFiles, RecipeFile, RecipeFileKind, WebappFile,
 };
+use super::{scenarios, variables};
 use super::{
     Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, Webapp,
 };
@@ -26,7 +27,7 @@ use crate::value::ColumnType;
 /// # Errors
 /// All problems found, each with its file and line.
 pub fn load(key: ProjectKey, files: &ProjectFiles) -> Result<Project, ProjectError> {
-    let mut loader = Loader { problems: Vec::new(), datasets: BTreeMap::new(), files };
+    let mut loader = Loader { problems: Vec::new(), datasets: BTreeMap::new(), variables: BTreeMap::new(), files };
     let header = loader.header();
     loader.read_datasets();
     let mut recipes = loader.read_recipes();
@@ -43,7 +44,10 @@ pub fn load(key: ProjectKey, files: &ProjectFiles) -> Result<Project, ProjectErr
         datasets: loader.datasets,
         webapps: webapps.into_iter().map(|(name, webapp)| (name, webapp.webapp)).collect(),
         recipes: recipes.into_iter().map(|(name, recipe)| (name, recipe.recipe)).collect(),
+        scenarios: BTreeMap::new(),
+        variables: loader.variables,
     };
+    scenarios::read(&mut project, &files.scenarios, &mut loader.problems);
     if loader.problems.is_empty()
         && let Err(cycle) = flow::order(&project)
     {
@@ -79,6 +83,8 @@ struct Loader<'a> {
     files: &'a ProjectFiles,
     problems: Vec<Problem>,
     datasets: BTreeMap<DatasetName, Dataset>,
+    /// The values that stand for `${name}`.
+    variables: BTreeMap<String, String>,
 }
 
 /// What `project.toml` says.
@@ -113,11 +119,14 @@ impl<'a> Loader<'a> {
             return Default::default();
         };
         match file.parse::<ProjectFile>() {
-            Ok(project) => Header {
-                permissions: access::permissions(file, &project.permissions, &mut self.problems),
-                name: project.name,
-                description: project.description,
-            },
+            Ok(project) => {
+                self.variables = variables::merged(project.variables, self.files.local.as_ref(), &mut self.problems);
+                Header {
+                    permissions: access::permissions(file, &project.permissions, &mut self.problems),
+                    name: project.name,
+                    description: project.description,
+                }
+            }
             Err(problem) => {
                 self.problems.push(problem);
                 Default::default()
@@ -127,7 +136,7 @@ impl<'a> Loader<'a> {
 
     fn read_datasets(&mut self) {
         for (stem, file) in &self.files.datasets {
-            match read_dataset(stem, file) {
+            match read_dataset(stem, file, &self.variables) {
                 Ok(dataset) => {
                     self.datasets.insert(dataset.name.clone(), dataset);
                 }
@@ -211,6 +220,7 @@ impl<'a> Loader<'a> {
                 self.problems.push(file.problem(validation.span().start, message));
             }
         }
+        let ready_made = self.ready_made(file, written.scenarios);
         let access = access::webapp_access(file, written.access, &mut self.problems);
         let columns = written.layout.columns.map(|columns| {
             if let Some(known) = declared {
@@ -238,9 +248,26 @@ impl<'a> Loader<'a> {
                 columns,
                 create_rows: written.rows.create,
                 delete_rows: written.rows.delete,
+                scenarios: ready_made,
                 access,
             },
         })
+    }
+
+    /// Which ready-made scenarios a webapp brings along: all, unless its file lists them.
+    fn ready_made(&mut self, file: &FileText, wanted: Option<Vec<Spanned<String>>>) -> Vec<String> {
+        let Some(wanted) = wanted else { return scenarios::READY_MADE.map(str::to_owned).to_vec() };
+        for name in &wanted {
+            if !scenarios::READY_MADE.contains(&name.get_ref().as_str()) {
+                let message = format!(
+                    "`{}` does not come with a webapp: {} do",
+                    name.get_ref(),
+                    scenarios::READY_MADE.join(", ")
+                );
+                self.problems.push(file.problem(name.span().start, message));
+            }
+        }
+        wanted.into_iter().map(Spanned::into_inner).collect()
     }
 
     fn read_editable(

@@ -4,6 +4,8 @@ mod access;
 mod dataset;
 mod files;
 mod load;
+mod scenarios;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +13,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{ProjectPermissions, WebappAccess};
-use crate::name::{DatasetName, ProjectKey, RecipeName, WebappName};
+use crate::name::{DatasetName, ProjectKey, RecipeName, ScenarioName, WebappName};
+use crate::scenario::Scenario;
 use crate::validate::Rules;
 use crate::value::ColumnType;
 
@@ -35,6 +38,10 @@ pub struct Project {
     pub webapps: BTreeMap<WebappName, Webapp>,
     /// Every recipe: the declared ones and the replay and apply of each webapp.
     pub recipes: BTreeMap<RecipeName, Recipe>,
+    /// Every scenario: the declared ones and those that come with each webapp.
+    pub scenarios: BTreeMap<ScenarioName, Scenario>,
+    /// The texts that `${name}` stands for, on this node.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// A dataset of a project.
@@ -192,6 +199,8 @@ pub struct Webapp {
     pub delete_rows: bool,
     /// Who may use it.
     pub access: WebappAccess,
+    /// Which of the ready-made scenarios it brings along.
+    pub scenarios: Vec<String>,
 }
 
 /// A column that a webapp lets people edit.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use stet_domain::key::KEY_BYTES_MAX;
 use stet_domain::{Action, DatasetName, Event, EventId, NewEvent};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::postgres::Postgres;
@@ -223,6 +224,29 @@ impl Editlogs {
         }
     }
 
+    /// Writes into a SQLite file which node its editlogs belong to, if it belongs to none; two nodes never share one. In a
+    /// database the roles say who may write.
+    ///
+    /// Fails with `OtherNode` if it belongs to another.
+    pub async fn claim(&self, node: Uuid, name: &str) -> Result<(), StoreError> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => editlogs.claim(node, name).await,
+            // Who may write into a database is told by its roles.
+            EditlogsBackend::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Makes the editlog of an original anew, without its events, and tells how many there were; makes it if it is not
+    /// there. This is the only way by which events go. Whoever follows the old one has to open the new one.
+    ///
+    /// Fails like [`Editlogs::editlog`], and with `HasEvents` if there are some and `only_empty` is asked for.
+    pub async fn reset(&self, original: &DatasetName, only_empty: bool) -> Result<u64, StoreError> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => editlogs.reset(original, only_empty).await,
+            EditlogsBackend::Postgres(_) => Err(StoreError::NoReset { original: original.clone() }),
+        }
+    }
+
     /// The original datasets that have an editlog here, by name.
     pub async fn originals(&self) -> Result<Vec<DatasetName>, StoreError> {
         match &self.0 {
@@ -363,6 +387,13 @@ impl EditlogReader {
     /// Fails with `CannotOpen`, `NotADatabase`, `NotInitialised`, `Altered` or `NewerVersion`.
     pub fn open_sqlite(path: &Path, original: &DatasetName) -> Result<EditlogReader, StoreError> {
         Ok(EditlogReader(ReaderBackend::Sqlite(sqlite::SqliteReader::open(path, original)?)))
+    }
+
+    /// Checks that the editlogs in a SQLite file belong to this node, or to none; a file that is not there does.
+    ///
+    /// Fails with `OtherNode`, `CannotOpen` or `NotADatabase`.
+    pub fn check_owner_sqlite(path: &Path, node: Uuid) -> Result<(), StoreError> {
+        sqlite::check_owner(path, node)
     }
 
     /// Whether an original dataset has an editlog in a SQLite file.

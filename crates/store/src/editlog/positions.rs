@@ -90,6 +90,11 @@ impl<S: NamedLog> Positions<S> {
         }
     }
 
+    /// Forgets an editlog; its followers are told that it has ended.
+    pub(super) fn remove(&self, original: &DatasetName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(original);
+    }
+
     pub(super) fn known(&self) -> Vec<Arc<S>> {
         let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         positions.values().map(|known| Arc::clone(&known.sql)).collect()

@@ -4,7 +4,9 @@
 //! It has no clock: every time is passed in, in microseconds since the epoch as a [`LogDate`].
 
 mod builds;
+mod deployments;
 mod groups;
+mod scenarios;
 mod schema;
 mod sessions;
 mod sign_in;
@@ -22,6 +24,10 @@ use stet_domain::LogDate;
 use uuid::Uuid;
 
 pub use self::builds::{Build, BuildLogLine, LOG_LINES_MAX, NewLogLine};
+pub use self::deployments::{
+    ApprovalRecord, BundleRecord, DEPLOY_EVENTS_MAX, DeployEvent, DeployToken, Deployment, NewDeployEvent, NewDeployToken,
+};
+pub use self::scenarios::{RUN_LOG_LINES_MAX, ScenarioLogLine, ScenarioRun};
 pub use self::groups::Group;
 pub use self::sessions::{NewSession, Session};
 pub use self::sign_in::SignInFailures;

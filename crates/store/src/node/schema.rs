@@ -95,6 +95,7 @@ CREATE INDEX group_members_by_group ON group_members (group_name, login);
 
 ALTER TABLE api_tokens ADD COLUMN scopes TEXT NOT NULL DEFAULT 'read,edit,build,admin';
 ",
+    super::deployments::TABLES,
 ];
 
 /// Brings the tables to this version.

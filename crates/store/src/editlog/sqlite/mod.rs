@@ -1,5 +1,6 @@
 //! Editlogs in a SQLite file: any number of them, one table each, written by one thread and read by a few connections.
 
+mod owner;
 mod read;
 mod schema;
 mod seal;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use stet_domain::{DatasetName, Event, EventId};
 use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
 
 pub(crate) use self::read::SqliteReader;
 use self::schema::LogSql;
@@ -103,6 +105,35 @@ impl SqliteEditlogs {
         });
         created.await.unwrap_or(Err(StoreError::Closed))?;
         self.opened(original).await
+    }
+
+    /// See [`super::Editlogs::claim`].
+    pub(crate) async fn claim(&self, node: Uuid, name: &str) -> Result<(), StoreError> {
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        let claimed = tokio::task::spawn_blocking(move || {
+            let mut connection = sqlite::open(&shared.path, Access::Write, shared.busy_timeout_ms)?;
+            writer::in_transaction(&shared.path, &mut connection, |transaction| {
+                owner::claim(transaction, &shared.path, node, &name)
+            })
+        });
+        claimed.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// See [`super::Editlogs::reset`].
+    pub(crate) async fn reset(&self, original: &DatasetName, only_empty: bool) -> Result<u64, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let sql = LogSql::new(original);
+        let reset = tokio::task::spawn_blocking(move || {
+            shared.check_identity()?;
+            let mut connection = sqlite::open(&shared.path, Access::Write, shared.busy_timeout_ms)?;
+            writer::in_transaction(&shared.path, &mut connection, |transaction| {
+                owner::reset(transaction, &shared.path, &sql, only_empty)
+            })
+        });
+        let events = reset.await.unwrap_or(Err(StoreError::Closed))?;
+        // Who follows the old log is told that it has ended.
+        self.shared.positions.remove(original);
+        Ok(events)
     }
 
     pub(crate) async fn is_initialised(&self, original: &DatasetName) -> Result<bool, StoreError> {
@@ -240,6 +271,15 @@ impl NamedLog for LogSql {
     fn original(&self) -> &DatasetName {
         &self.original
     }
+}
+
+/// See [`super::EditlogReader::check_owner_sqlite`].
+pub(crate) fn check_owner(path: &Path, node: Uuid) -> Result<(), StoreError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let connection = sqlite::open(path, Access::Read, EditlogSettings::default().busy_timeout_ms)?;
+    owner::check(&connection, path, node)
 }
 
 fn start(name: &str, path: &Path, work: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {

@@ -1,0 +1,374 @@
+//! Deployment: bundles arrive, are judged, planned, activated, and watched.
+
+mod activate;
+mod config;
+mod drift;
+mod history;
+mod judge;
+mod plan;
+mod tokens;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use stet_domain::{Actor, LogDate, ProjectKey};
+use stet_store::node::{ApprovalRecord, Deployment};
+
+pub use config::{DeployConfig, OnDrift, TrustedKey};
+pub use drift::Drift;
+pub(crate) use drift::Drifts;
+pub use history::{HistoryEffect, HistoryRow};
+pub use judge::{GivenApproval, Judgement};
+pub use plan::{DeployPlan, PlanConnection, PlanData, PlanObject, PlanWebapp};
+pub use stet_store::node::{DeployEvent, DeployToken};
+pub use tokens::DEPLOY_TOKEN_PREFIX;
+
+use crate::App;
+use crate::bundle::{APPROVAL_BYTES_MAX, Bundle, BundleSummary, Envelope, read_bundle, require_designer};
+use crate::datasets::blocking;
+use crate::error::AppError;
+
+/// The most activations and events in a list.
+const LISTED_MAX: usize = 1_000;
+
+/// The largest bundle that is taken over the network, in bytes.
+pub const UPLOAD_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// How a deployed project is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Nothing was deployed.
+    NotDeployed,
+    /// All is well.
+    Healthy,
+    /// It works, and something should be known.
+    Warning,
+    /// Something that was deployed was changed on this node.
+    OutOfSync,
+    /// It does not work.
+    Unhealthy,
+}
+
+/// What is deployed to a project and how that is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeployStatus {
+    /// The project.
+    pub project: String,
+    /// How it is.
+    pub health: Health,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// The activation that counts; none when nothing was deployed.
+    pub deployed: Option<DeploymentSummary>,
+    /// What was changed on this node since, item by item.
+    pub drift: Vec<Drift>,
+}
+
+/// An activation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeploymentSummary {
+    /// Its identity.
+    pub id: String,
+    /// The bundle.
+    pub digest: String,
+    /// Its number.
+    pub sequence: u64,
+    /// `activate` or `rollback`.
+    pub kind: String,
+    /// `started`, `done` or `failed`.
+    pub state: String,
+    /// Who did it.
+    pub by: String,
+    /// When.
+    pub at: LogDate,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Whose approvals it had.
+    pub approved_by: Vec<String>,
+    /// What was warned of.
+    pub warnings: Vec<String>,
+}
+
+impl From<&Deployment> for DeploymentSummary {
+    fn from(deployment: &Deployment) -> DeploymentSummary {
+        let document: serde_json::Value = serde_json::from_str(&deployment.document).unwrap_or_default();
+        let texts = |name: &str| {
+            let list = document[name].as_array().map(Vec::as_slice).unwrap_or_default();
+            list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        DeploymentSummary {
+            id: deployment.id.to_string(),
+            digest: deployment.digest.clone(),
+            sequence: deployment.sequence,
+            kind: deployment.kind.clone(),
+            state: deployment.state.clone(),
+            by: deployment.started_by.to_string(),
+            at: deployment.started_at,
+            error: deployment.error.clone(),
+            approved_by: texts("counted"),
+            warnings: texts("warnings"),
+        }
+    }
+}
+
+/// Whether a bundle is good for this node, told without activating it.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// What speaks for and against it.
+    pub judgement: Judgement,
+}
+
+impl App {
+    /// Takes a bundle that was brought to this node: reads it from end to end, checks signature, target and expiry, and
+    /// keeps it. The file given is left as it is.
+    ///
+    /// # Errors
+    /// `Refused` with the reason, which is noted; when it cannot be written.
+    pub async fn receive_bundle(&self, actor: &Actor, file: &Path) -> Result<BundleSummary, AppError> {
+        require_designer(actor)?;
+        let source = file.to_owned();
+        let read = blocking(move || read_bundle(&source)).await;
+        let bundle = match read {
+            Ok(bundle) => bundle,
+            Err(error @ AppError::Refused(_)) => {
+                let text = error.to_string();
+                self.inner
+                    .node
+                    .append_deploy_event(stet_store::node::NewDeployEvent {
+                        at: self.inner.clock.now(),
+                        project: None,
+                        digest: None,
+                        actor: actor.login.to_string(),
+                        kind: "refused".to_owned(),
+                        text,
+                    })
+                    .await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        let key = bundle.manifest.project.clone();
+        let judgement = self.judge_entry(&bundle).await?;
+        if !judgement.blockers.is_empty() {
+            let text = judgement.blockers.join("; ");
+            self.note_deploy(actor.login.as_str(), &key, Some(&bundle.digest), "refused", text.clone()).await?;
+            return Err(AppError::Refused(text));
+        }
+        let folder = self.inner.folder.bundles(&key);
+        let (source, digest) = (file.to_owned(), bundle.digest.clone());
+        let kept = blocking(move || {
+            std::fs::create_dir_all(&folder)
+                .map_err(|error| AppError::Unavailable(format!("cannot keep the bundle: {error}")))?;
+            let path = folder.join(format!("{digest}.bundle"));
+            crate::bundle::write_whole(&path, |out| {
+                let mut input = crate::bundle::open_file(&source)?;
+                std::io::copy(&mut input, out)
+                    .map(|_| ())
+                    .map_err(|error| AppError::Unavailable(format!("cannot keep the bundle: {error}")))
+            })?;
+            // What is kept is what was checked, even if the file changed in between.
+            let kept = read_bundle(&path)?;
+            if kept.digest != digest || kept.envelope.is_none() {
+                std::fs::remove_file(&path).map_err(AppError::internal)?;
+                return Err(AppError::Refused("the bundle changed while it was read: bring it again".to_owned()));
+            }
+            Ok(kept)
+        })
+        .await?;
+        let record = self.keep_bundle(actor, &kept, false).await?;
+        Ok(BundleSummary { path: self.bundle_path(&record), record })
+    }
+
+    /// A place for a bundle that is arriving; it is gone when this is dropped.
+    ///
+    /// # Errors
+    /// When the actor may not, or the disk cannot be written.
+    pub fn incoming_bundle(&self, actor: &Actor) -> Result<tempfile::NamedTempFile, AppError> {
+        require_designer(actor)?;
+        let cannot = |error: std::io::Error| AppError::Unavailable(format!("cannot keep the bundle: {error}"));
+        let folder = self.inner.folder.incoming();
+        std::fs::create_dir_all(&folder).map_err(cannot)?;
+        tempfile::Builder::new().prefix("arriving-").tempfile_in(folder).map_err(cannot)
+    }
+
+    /// Puts away what was arriving when the server was killed. Called once at its start.
+    pub fn clear_incoming(&self) {
+        let Ok(entries) = std::fs::read_dir(self.inner.folder.incoming()) else { return };
+        for entry in entries.flatten() {
+            if let Err(error) = std::fs::remove_file(entry.path()) {
+                tracing::warn!(path = %entry.path().display(), %error, "cannot remove what was left of an upload");
+            }
+        }
+    }
+
+    /// Takes an approval that was brought to this node.
+    ///
+    /// # Errors
+    /// `Refused` with the reason, which is noted: unknown person, wrong signature, another bundle or node.
+    pub async fn receive_approval(&self, actor: &Actor, envelope: &[u8]) -> Result<GivenApproval, AppError> {
+        require_designer(actor)?;
+        if envelope.len() > APPROVAL_BYTES_MAX {
+            return Err(AppError::Refused(format!("an approval has at most {APPROVAL_BYTES_MAX} bytes")));
+        }
+        let (statement, _) =
+            Envelope::parse(envelope, None).and_then(|envelope| envelope.statement()).map_err(AppError::Refused)?;
+        let bundle = self.bundle(actor, &statement.manifest_sha256).await?;
+        let here = judge::Here {
+            id: self.inner.node_id,
+            name: &self.inner.config.name,
+            config: &self.inner.config.deploy,
+            now: self.inner.clock.now(),
+        };
+        let key = &bundle.record.project;
+        let digest = bundle.record.digest.as_str();
+        let statement = match judge::verified_statement(&here, digest, envelope) {
+            Ok(statement) => statement,
+            Err(reason) => {
+                let text = format!("an approval was refused: {reason}");
+                self.note_deploy(actor.login.as_str(), key, Some(digest), "refused", text.clone()).await?;
+                return Err(AppError::Refused(text));
+            }
+        };
+        let text = String::from_utf8(envelope.to_vec()).map_err(AppError::internal)?;
+        let new = self
+            .inner
+            .node
+            .insert_approval(ApprovalRecord {
+                digest: digest.to_owned(),
+                person: statement.person.clone(),
+                envelope: text,
+                received_at: here.now,
+                received_by: actor.login.to_string(),
+            })
+            .await?;
+        if new {
+            let mut said = format!("{} says", statement.person);
+            if let Some(feedback) = statement.feedback {
+                said.push_str(&format!(" {}", serde_json::to_string(&feedback).unwrap_or_default().trim_matches('"')));
+            }
+            if let Some(decision) = statement.decision {
+                said.push_str(&format!(
+                    " final {}",
+                    serde_json::to_string(&decision).unwrap_or_default().trim_matches('"')
+                ));
+            }
+            self.note_deploy(actor.login.as_str(), key, Some(digest), "approval", said).await?;
+        }
+        Ok(GivenApproval {
+            person: statement.person,
+            feedback: statement.feedback,
+            decision: statement.decision,
+            comment: statement.comment,
+            made_at: statement.made_at,
+        })
+    }
+
+    /// Whether a bundle is good for this node.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what its manifest says.
+    pub async fn verify_bundle(&self, actor: &Actor, file: &Path) -> Result<Verification, AppError> {
+        require_designer(actor)?;
+        let file = file.to_owned();
+        let bundle = blocking(move || read_bundle(&file)).await?;
+        let judgement = self.judge_entry(&bundle).await?;
+        Ok(Verification { bundle, judgement })
+    }
+
+    async fn judge_entry(&self, bundle: &Bundle) -> Result<Judgement, AppError> {
+        let here = judge::Here {
+            id: self.inner.node_id,
+            name: &self.inner.config.name,
+            config: &self.inner.config.deploy,
+            now: self.inner.clock.now(),
+        };
+        Ok(judge::entry(&here, bundle))
+    }
+
+    /// What is deployed to a project and how that is.
+    ///
+    /// # Errors
+    /// When the actor may not.
+    pub async fn deploy_status(&self, actor: &Actor, project: &str) -> Result<DeployStatus, AppError> {
+        let key = self.bundle_project(actor, project)?;
+        let deployed = self.inner.node.deployed(&key).await?;
+        let mut reasons = Vec::new();
+        let mut health = Health::Healthy;
+        let mut drift = Vec::new();
+        let summary = deployed.as_ref().map(DeploymentSummary::from);
+        match &summary {
+            None => health = Health::NotDeployed,
+            Some(summary) => {
+                if !summary.warnings.is_empty() {
+                    health = Health::Warning;
+                    reasons.extend(summary.warnings.iter().cloned());
+                }
+                drift = self.look_for_drift(&key).await?;
+                if !drift.is_empty() {
+                    health = Health::OutOfSync;
+                    reasons = drift.iter().map(|item| format!("`{}` was {}", item.file, item.change)).collect();
+                }
+                match self.inner.projects.get(&key) {
+                    Err(error) => {
+                        health = Health::Unhealthy;
+                        reasons.push(error.to_string());
+                    }
+                    Ok(project) => {
+                        let app = self.clone();
+                        let without = blocking(move || Ok(app.uninitialised(&project))).await?;
+                        if !without.is_empty() && health == Health::Healthy {
+                            health = Health::Warning;
+                        }
+                        reasons.extend(without.into_iter().map(|original| {
+                            format!("`{original}` has no editlog on this node yet, so it takes no edits until there is one")
+                        }));
+                    }
+                }
+            }
+        }
+        Ok(DeployStatus { project: key.to_string(), health, reasons, deployed: summary, drift })
+    }
+
+    /// The activations of a project, newest first.
+    ///
+    /// # Errors
+    /// When the actor may not.
+    pub async fn deployments(&self, actor: &Actor, project: &str) -> Result<Vec<DeploymentSummary>, AppError> {
+        let key = self.bundle_project(actor, project)?;
+        let deployments = self.inner.node.deployments(&key, LISTED_MAX).await?;
+        Ok(deployments.iter().map(DeploymentSummary::from).collect())
+    }
+
+    /// What happened around the bundles of a project, newest first: refusals, too.
+    ///
+    /// # Errors
+    /// When the actor may not.
+    pub async fn deploy_events(&self, actor: &Actor, project: &str) -> Result<Vec<DeployEvent>, AppError> {
+        let key = self.bundle_project(actor, project)?;
+        Ok(self.inner.node.deploy_events(key.as_str(), LISTED_MAX).await?)
+    }
+
+    /// The projects to which something was deployed, or could be.
+    ///
+    /// # Errors
+    /// When the actor may not.
+    pub async fn deploy_projects(&self, actor: &Actor) -> Result<Vec<ProjectKey>, AppError> {
+        require_designer(actor)?;
+        let mut keys = self.inner.projects.keys();
+        if let Ok(entries) = std::fs::read_dir(self.inner.folder.root().join("bundles")) {
+            keys.extend(entries.flatten().filter_map(|entry| ProjectKey::new(entry.file_name().to_str()?).ok()));
+        }
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// The archive of the bundle that is deployed to a project, checked against its record by whoever reads it.
+    pub(crate) async fn deployed_archive(&self, key: &ProjectKey) -> Result<Option<PathBuf>, AppError> {
+        let deployed = self.inner.node.deployed(key).await?;
+        Ok(deployed.map(|deployed| self.inner.folder.bundles(key).join(format!("{}.bundle", deployed.digest))))
+    }
+}
