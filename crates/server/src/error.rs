@@ -148,7 +148,7 @@ impl From<AppError> for Problem {
             AppError::TooManyAttempts { retry_after_s } => Problem::too_many(detail, retry_after_s),
             AppError::NotFound { .. } => Problem::new(StatusCode::NOT_FOUND, "not-found", detail),
             AppError::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail),
-            AppError::Invalid(_) => Problem::refused(detail),
+            AppError::Invalid(_) | AppError::Refused(_) => Problem::refused(detail),
             AppError::Conflict(_) => Problem::conflict(detail),
             AppError::Project(error) => {
                 let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Components, ContentBuilder, Ref};
 use utoipa::{Modify, OpenApi};
 
-use crate::handlers::{builds, datasets, log, node, projects, row_api, session, table};
+use crate::handlers::{builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table};
 use crate::views::ProblemView;
 
 #[derive(OpenApi)]
@@ -36,6 +36,21 @@ use crate::views::ProblemView;
         builds::list,
         builds::show,
         builds::cancel,
+        scenarios::list,
+        scenarios::start,
+        scenarios::runs,
+        scenarios::run,
+        bundles::bring,
+        bundles::show,
+        bundles::download,
+        bundles::diff,
+        bundles::approve,
+        bundles::plan,
+        bundles::activate,
+        bundles::list,
+        bundles::create,
+        bundles::deployment,
+        bundles::rollback,
         table::show,
         table::rows,
         table::groups,

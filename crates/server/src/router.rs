@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::error::Problem;
-use crate::handlers::{builds, datasets, log, node, projects, row_api, session, table};
+use crate::handlers::{builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table};
 use crate::state::{Limits, Server};
 use crate::{assets, auth, observe};
 
@@ -41,6 +41,23 @@ fn routes(limits: &Limits) -> Vec<Route> {
         get("/api/v1/projects/{project}/builds", builds::list),
         get("/api/v1/projects/{project}/builds/{id}", builds::show),
         delete("/api/v1/projects/{project}/builds/{id}", builds::cancel),
+        // Scenarios
+        get("/api/v1/projects/{project}/scenarios", scenarios::list),
+        post("/api/v1/projects/{project}/scenarios/{scenario}/runs", scenarios::start),
+        get("/api/v1/projects/{project}/runs", scenarios::runs),
+        get("/api/v1/projects/{project}/runs/{id}", scenarios::run),
+        // Bundles and deployment
+        post("/api/v1/bundles", bundles::bring),
+        get("/api/v1/bundles/{digest}", bundles::show),
+        get("/api/v1/bundles/{digest}/file", bundles::download),
+        get("/api/v1/bundles/{digest}/diff", bundles::diff),
+        post("/api/v1/bundles/{digest}/approvals", bundles::approve),
+        get("/api/v1/bundles/{digest}/plan", bundles::plan),
+        post("/api/v1/bundles/{digest}/activate", bundles::activate),
+        get("/api/v1/projects/{project}/bundles", bundles::list),
+        post("/api/v1/projects/{project}/bundles", bundles::create),
+        get("/api/v1/projects/{project}/deployment", bundles::deployment),
+        post("/api/v1/projects/{project}/rollback", bundles::rollback),
         // Webapp
         get("/api/v1/projects/{project}/webapps/{webapp}", table::show),
         post("/api/v1/projects/{project}/webapps/{webapp}/rows/query", table::rows),

@@ -1,11 +1,13 @@
 //! Handlers: each takes a request apart, calls one use case, and gives the answer its form.
 
 pub(crate) mod builds;
+pub(crate) mod bundles;
 pub(crate) mod datasets;
 pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod projects;
 pub(crate) mod row_api;
+pub(crate) mod scenarios;
 pub(crate) mod session;
 pub(crate) mod table;
 

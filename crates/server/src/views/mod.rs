@@ -3,6 +3,7 @@
 //! A cell is always canonical text or null, never a JSON number: 64-bit integers survive every client.
 
 pub(crate) mod build;
+pub(crate) mod deploy;
 pub(crate) mod edit;
 pub(crate) mod flow;
 pub(crate) mod groups;

@@ -15,6 +15,8 @@ fn filled(path: &str) -> String {
         .replace("{dataset}", "strikes")
         .replace("{column}", "diverted_to")
         .replace("{linked_dataset}", "airports")
+        .replace("{scenario}", "commit_edits_strikes")
+        .replace("{digest}", "0123456789abcdef")
         .replace("{id}", "018f0000-0000-7000-8000-000000000000")
 }
 

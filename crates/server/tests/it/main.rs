@@ -5,6 +5,7 @@ mod awkward;
 mod bad_input;
 mod browser;
 mod builds;
+mod deployment;
 mod edits;
 mod groups;
 mod log;
