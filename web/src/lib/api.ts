@@ -24,6 +24,7 @@ import type {
   Status,
   Webapp,
 } from './types';
+import type { BundleInfo, Deployment, ObjectDiff, Plan, Scenario, ScenarioRun } from './deploy-types';
 
 const base = '/api/v1';
 
@@ -89,6 +90,8 @@ export async function errorOf(response: Response): Promise<ApiError> {
 
 interface CallOptions {
   body?: unknown;
+  /** A file to send as it is, instead of a body. */
+  file?: File;
   signal?: AbortSignal | undefined;
   /** Sign-in itself answers 401 for wrong words; that ends no session. */
   keepOnUnauthorized?: boolean;
@@ -101,9 +104,10 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
     headers: {
       Accept: 'application/json, application/problem+json',
       // Always sent with a change: a foreign page cannot send it without being asked for permission first.
-      ...(method === 'GET' ? {} : { 'Content-Type': 'application/json' }),
+      ...(method === 'GET' ? {} : { 'Content-Type': options.file ? 'application/octet-stream' : 'application/json' }),
     },
     ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+    ...(options.file ? { body: options.file } : {}),
     ...(options.signal ? { signal: options.signal } : {}),
   };
   let response: Response;
@@ -251,5 +255,32 @@ export const api = {
   ): Promise<void> => call('POST', `${webappPath(project, webapp)}/presence`, { body: at }),
   reload: (project: string, webapp: string): Promise<{ snapshot: string }> =>
     call('POST', `${webappPath(project, webapp)}/reload`, { body: {} }),
+
+  bundles: (project: string, signal?: Signal): Promise<{ bundles: BundleInfo[] }> =>
+    call('GET', `${projectPath(project)}/bundles`, { signal }),
+  createBundle: (project: string, notes: string, targets: string[]): Promise<BundleInfo> =>
+    call('POST', `${projectPath(project)}/bundles`, { body: { notes, targets } }),
+  bringBundle: (file: File): Promise<BundleInfo> => call('POST', '/bundles', { file }),
+  bundleDiff: (digest: string, against?: string): Promise<{ objects: ObjectDiff[] }> =>
+    call('GET', `/bundles/${part(digest)}/diff${against ? `?against=${part(against)}` : ''}`),
+  bundlePlan: (digest: string): Promise<{ plan: Plan }> => call('GET', `/bundles/${part(digest)}/plan`),
+  bringApproval: (digest: string, statement: unknown): Promise<unknown> =>
+    call('POST', `/bundles/${part(digest)}/approvals`, { body: statement }),
+  activateBundle: (digest: string): Promise<{ plan: Plan }> =>
+    call('POST', `/bundles/${part(digest)}/activate`, { body: {} }),
+  deployment: (project: string, signal?: Signal): Promise<Deployment> =>
+    call('GET', `${projectPath(project)}/deployment`, { signal }),
+  rollback: (project: string): Promise<{ plan: Plan }> =>
+    call('POST', `${projectPath(project)}/rollback`, { body: {} }),
+
+  scenarios: (project: string, signal?: Signal): Promise<{ scenarios: Scenario[] }> =>
+    call('GET', `${projectPath(project)}/scenarios`, { signal }),
+  runScenario: (project: string, scenario: string): Promise<ScenarioRun> =>
+    call('POST', `${projectPath(project)}/scenarios/${part(scenario)}/runs`, { body: {} }),
+  runs: (project: string, signal?: Signal): Promise<{ runs: ScenarioRun[] }> =>
+    call('GET', `${projectPath(project)}/runs`, { signal }),
+  run: (project: string, id: string): Promise<ScenarioRun> =>
+    call('GET', `${projectPath(project)}/runs/${part(id)}`),
+
   tableEvents: (project: string, webapp: string): string => `${base}${webappPath(project, webapp)}/events`,
 };

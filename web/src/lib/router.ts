@@ -8,6 +8,8 @@ export type Route =
   | { name: 'signin' }
   | { name: 'status' }
   | { name: 'flow'; project: string }
+  | { name: 'deployment'; project: string }
+  | { name: 'scenarios'; project: string }
   | { name: 'dataset'; project: string; dataset: string }
   | { name: 'table'; project: string; webapp: string }
   | { name: 'log'; project: string; webapp: string }
@@ -31,6 +33,7 @@ export function parsePath(path: string): Route {
   if (first !== 'projects') return { name: 'not-found' };
   if (project === undefined) return { name: 'projects' };
   if (kind === undefined || (kind === 'flow' && parts.length === 3)) return { name: 'flow', project };
+  if (parts.length === 3 && (kind === 'deployment' || kind === 'scenarios')) return { name: kind, project };
   if (kind === 'webapps' && item !== undefined && view === 'log' && parts.length === 5) {
     return { name: 'log', project, webapp: item };
   }
@@ -48,6 +51,8 @@ export const href = {
   signin: (next?: string): string => (next && next !== '/' ? `/signin?next=${part(next)}` : '/signin'),
   status: (): string => '/status',
   flow: (project: string): string => `/projects/${part(project)}`,
+  deployment: (project: string): string => `/projects/${part(project)}/deployment`,
+  scenarios: (project: string): string => `/projects/${part(project)}/scenarios`,
   node: (project: string, node: string): string => `/projects/${part(project)}?node=${part(node)}`,
   dataset: (project: string, dataset: string): string => `/projects/${part(project)}/datasets/${part(dataset)}`,
   table: (project: string, webapp: string): string => `/projects/${part(project)}/webapps/${part(webapp)}`,

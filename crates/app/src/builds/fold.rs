@@ -35,7 +35,7 @@ impl App {
         if !place.is_initialised(original)? {
             return Ok(Log::Folded(Replay::new()));
         }
-        let reader = place.reader(original)?;
+        let reader = place.reader(self.inner.node_id, original)?;
         let Some(end) = reader.position()? else { return Ok(Log::Folded(Replay::new())) };
         let (mut replay, mut bytes) = (Replay::new(), 0u64);
         reader.scan(None, Some(end), &mut |event| {
@@ -76,7 +76,7 @@ impl App {
         let place = self.editlog_place(project, original)?;
         let mut replay = Replay::new();
         if place.is_initialised(original)? {
-            place.reader(original)?.scan(None, None, &mut |event| {
+            place.reader(self.inner.node_id, original)?.scan(None, None, &mut |event| {
                 replay.push(&event);
                 if control.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;

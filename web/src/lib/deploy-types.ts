@@ -1,0 +1,100 @@
+/** What the API tells of bundles, deployments and scenarios. */
+
+export interface BundleInfo {
+  digest: string;
+  project: string;
+  sequence: number;
+  source: string;
+  author: string;
+  notes: string;
+  bytes: number;
+  received_at: string;
+  received_by: string;
+  made_here: boolean;
+}
+
+export interface ObjectDiff {
+  kind: string;
+  name: string;
+  change: 'added' | 'changed' | 'removed';
+  files: { path: string; change: string; diff: string | null }[];
+}
+
+export interface Approval {
+  person: string;
+  feedback: 'approve' | 'minor' | 'major' | null;
+  final: 'approve' | 'reject' | null;
+  comment: string;
+  made_at: string;
+}
+
+export interface Plan {
+  project: string;
+  digest: string;
+  sequence: number;
+  source: string;
+  author: string;
+  notes: string;
+  current: string | null;
+  blockers: string[];
+  warnings: string[];
+  signed_by: string[];
+  approvals: Approval[];
+  approved: boolean;
+  counted: string[];
+  objects: { kind: string; name: string; effect: string; drifted: boolean }[];
+  connections: { name: string; kind_there: string | null; kind_here: string | null }[];
+  webapps: { name: string; effect: string }[];
+  builds: string[];
+  editlogs_to_initialise: string[];
+  edits: { original: string; events: number; not_editable: number; misfits: number; orphans: number }[];
+  data: { file: string; effect: string; bytes: number }[];
+}
+
+export type Health = 'not_deployed' | 'healthy' | 'warning' | 'out_of_sync' | 'unhealthy';
+
+export interface Activation {
+  id: string;
+  digest: string;
+  sequence: number;
+  kind: 'activate' | 'rollback';
+  state: 'started' | 'done' | 'failed';
+  by: string;
+  at: string;
+  error: string | null;
+  approved_by: string[];
+  warnings: string[];
+}
+
+export interface Deployment {
+  project: string;
+  health: Health;
+  reasons: string[];
+  deployed: Activation | null;
+  drift: { file: string; change: string }[];
+  activations: Activation[];
+  events: { id: number; at: string; actor: string; kind: string; digest: string | null; text: string }[];
+}
+
+export interface ScenarioRun {
+  id: string;
+  scenario: string;
+  state: 'running' | 'done' | 'failed' | 'interrupted';
+  started_by: string;
+  started_at: string;
+  finished_at: string | null;
+  error: string | null;
+  steps: string[];
+  steps_done: number;
+  log?: { at: string; text: string }[];
+}
+
+export interface Scenario {
+  name: string;
+  title: string;
+  description: string;
+  steps: string[];
+  ready_made: boolean;
+  resets: boolean;
+  last_run: ScenarioRun | null;
+}
