@@ -44,8 +44,8 @@ pub use config::{Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview};
 pub use deploy::{
     DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken, DeploymentSummary, Drift,
-    GivenApproval, Health, HistoryEffect, HistoryRow, Judgement, OnDrift, PlanConnection, PlanData, PlanObject, PlanWebapp,
-    TrustedKey, UPLOAD_BYTES_MAX, Verification,
+    GivenApproval, Health, HistoryEffect, HistoryRow, Judgement, OnDrift, PlanConnection, PlanData, PlanObject,
+    PlanWebapp, TrustedKey, UPLOAD_BYTES_MAX, Verification,
 };
 pub use error::{AppError, Chain};
 pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};
@@ -54,9 +54,9 @@ pub use password::new_secret;
 pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
 pub use scenarios::{Run, RunState, RunSteps};
-pub use stet_store::node::ScenarioLogLine;
 pub use sessions::{SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
 pub use stet_store::node::Group;
+pub use stet_store::node::ScenarioLogLine;
 pub use users::{NewToken, NewUser};
 
 /// The most messages about a project that a slow listener may be behind before it has to look anew.

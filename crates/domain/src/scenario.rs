@@ -70,7 +70,9 @@ impl std::fmt::Display for ScenarioStep {
         match self {
             ScenarioStep::Build { dataset, mode: StepMode::Required } => write!(f, "build {dataset}"),
             ScenarioStep::Build { dataset, mode: StepMode::Only } => write!(f, "build {dataset} alone"),
-            ScenarioStep::Build { dataset, mode: StepMode::Force } => write!(f, "build {dataset} and all that it is made of"),
+            ScenarioStep::Build { dataset, mode: StepMode::Force } => {
+                write!(f, "build {dataset} and all that it is made of")
+            }
             ScenarioStep::Refresh { dataset } => write!(f, "load {dataset} again"),
             ScenarioStep::ResetEdits { dataset } => write!(f, "reset the edits of {dataset}"),
             ScenarioStep::Scenario { scenario } => write!(f, "run {scenario}"),

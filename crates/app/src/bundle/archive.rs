@@ -54,7 +54,10 @@ pub(crate) fn write_archive(
         write_entry(out, &entry_name(&file.path, index), file.bytes, &mut content)?;
         // A file that changed while it was read would make a bundle that nobody can use.
         if content.finish()? != (file.bytes, file.sha256.clone()) {
-            return Err(AppError::Conflict(format!("`{}` changed while the bundle was made: make it again", file.path)));
+            return Err(AppError::Conflict(format!(
+                "`{}` changed while the bundle was made: make it again",
+                file.path
+            )));
         }
     }
     out.write_all(&[0; 2 * BLOCK_BYTES]).map_err(cannot_write)
@@ -148,7 +151,9 @@ fn refused(reason: impl std::fmt::Display) -> AppError {
 
 pub(super) fn cannot_write(error: io::Error) -> AppError {
     if error.kind() == io::ErrorKind::StorageFull {
-        AppError::Unavailable("there is no room left on the disk: nothing was changed; free some space, then try again".to_owned())
+        AppError::Unavailable(
+            "there is no room left on the disk: nothing was changed; free some space, then try again".to_owned(),
+        )
     } else {
         AppError::Unavailable(format!("cannot write the bundle: {error}"))
     }
@@ -217,7 +222,9 @@ fn check_header(found: &[u8; BLOCK_BYTES], name: &str, size: u64) -> Result<(), 
         b'1' | b'2' => return Err(refused(format!("`{shown}` is a link"))),
         b'5' => return Err(refused(format!("`{shown}` is a folder, which bundles do not have"))),
         b'x' | b'g' | b'L' | b'K' | b'S' => {
-            return Err(refused(format!("`{shown}` uses an extension of the archive's form, which bundles do not have")));
+            return Err(refused(format!(
+                "`{shown}` uses an extension of the archive's form, which bundles do not have"
+            )));
         }
         _ => return Err(refused(format!("`{shown}` is not a plain file"))),
     }

@@ -44,11 +44,8 @@ struct Signature {
 impl Envelope {
     /// Signs a payload.
     pub(crate) fn sign(payload_type: &str, payload: &[u8], key: &SecretKey) -> Envelope {
-        let mut envelope = Envelope {
-            payload_type: payload_type.to_owned(),
-            payload: BASE64.encode(payload),
-            signatures: Vec::new(),
-        };
+        let mut envelope =
+            Envelope { payload_type: payload_type.to_owned(), payload: BASE64.encode(payload), signatures: Vec::new() };
         envelope.add(payload, key);
         envelope
     }
@@ -102,8 +99,7 @@ impl Envelope {
         let message = pre_authentication(&self.payload_type, payload);
         let signed = |key: &PublicKey| {
             self.signatures.iter().any(|signature| {
-                signature.keyid == key.id()
-                    && BASE64.decode(&signature.sig).is_ok_and(|sig| key.verify(&message, &sig))
+                signature.keyid == key.id() && BASE64.decode(&signature.sig).is_ok_and(|sig| key.verify(&message, &sig))
             })
         };
         keys.into_iter().filter(|key| signed(key)).collect()
@@ -135,8 +131,7 @@ impl Envelope {
 
 /// What is really signed: the type and the payload, each with its length, so that neither can pass for the other.
 fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let mut message =
-        format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    let mut message = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     message.extend_from_slice(payload);
     message
 }

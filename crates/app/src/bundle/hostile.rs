@@ -179,7 +179,8 @@ fn bombs_are_refused_by_what_they_announce() {
     assert!(reason.contains("the most are") && endless.read <= 1024, "{reason}, {} bytes read", endless.read);
     // A million entries: the first that is not listed ends it.
     let whole = archive();
-    let mut endless = Endless { start: &whole[..whole.len() - 1024], block: entry("project/datasets/x.toml", ""), read: 0 };
+    let mut endless =
+        Endless { start: &whole[..whole.len() - 1024], block: entry("project/datasets/x.toml", ""), read: 0 };
     let Err(AppError::Refused(reason)) = read_archive(&mut endless, &mut |_, _| Ok(())) else { panic!() };
     assert!(reason.contains("does not list") && endless.read < whole.len() as u64 + 1024, "{reason}");
     // A million names in the manifest.

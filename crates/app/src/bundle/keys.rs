@@ -142,7 +142,8 @@ impl SecretKey {
     /// # Errors
     /// When it cannot be read, is not a key file, or others than its owner can read it.
     pub fn read(path: &Path) -> Result<SecretKey, AppError> {
-        let cannot = |reason: String| AppError::Configuration(format!("cannot use the key {}: {reason}", path.display()));
+        let cannot =
+            |reason: String| AppError::Configuration(format!("cannot use the key {}: {reason}", path.display()));
         let metadata = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
         if metadata.len() > KEY_FILE_BYTES_MAX {
             return Err(cannot("it is too large for a key file".to_owned()));

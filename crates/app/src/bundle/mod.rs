@@ -15,21 +15,21 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use stet_domain::access::Scope;
 use stet_domain::bundle::{
     ApprovalStatement, BundlePath, ConnectionNeed, DEFINITIONS_BYTES_MAX, Feedback, FinalDecision, MANIFEST_FORMAT,
     Manifest, ManifestFile, ObjectDiff, STATEMENT_FORMAT, SourceNode, diff_files,
 };
-use stet_domain::access::Scope;
 use stet_domain::project::{FileText, Location, Project, ProjectFiles, Role, load};
 use stet_domain::{Actor, ActorKind, DatasetName, LogDate, Profile, ProjectKey, flow};
 use stet_store::node::{BundleRecord, NewDeployEvent};
 
 pub use archive::Bundle;
-pub use envelope::Envelope;
-pub use keys::{PublicKey, SecretKey};
 pub(crate) use archive::{read_archive, size_and_hash};
 pub(crate) use envelope::APPROVAL_BYTES_MAX;
+pub use envelope::Envelope;
 pub(crate) use keys::node_key;
+pub use keys::{PublicKey, SecretKey};
 
 use crate::App;
 use crate::datasets::{blocking, find};
@@ -407,7 +407,11 @@ impl App {
             .collect()
     }
 
-    fn write_bundle(&self, manifest: &Manifest, texts: &BTreeMap<String, String>) -> Result<(Bundle, PathBuf), AppError> {
+    fn write_bundle(
+        &self,
+        manifest: &Manifest,
+        texts: &BTreeMap<String, String>,
+    ) -> Result<(Bundle, PathBuf), AppError> {
         let key = self.signing_key()?;
         let payload = manifest.to_bytes();
         let envelope = Envelope::sign(envelope::MANIFEST_TYPE, &payload, &key);
@@ -543,8 +547,7 @@ pub(crate) fn write_whole(
     write: impl FnOnce(&mut dyn Write) -> Result<(), AppError>,
 ) -> Result<(), AppError> {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().prefix(".stet-").tempfile_in(folder).map_err(archive::cannot_write)?;
+    let mut file = tempfile::Builder::new().prefix(".stet-").tempfile_in(folder).map_err(archive::cannot_write)?;
     {
         let mut out = std::io::BufWriter::new(&mut file);
         write(&mut out)?;

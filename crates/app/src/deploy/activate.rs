@@ -44,13 +44,8 @@ impl DeployLock {
     fn take(folder: &Path) -> Result<Option<DeployLock>, AppError> {
         fs::create_dir_all(folder).map_err(cannot_write)?;
         let path = folder.join("lock");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(cannot_write)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(cannot_write)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(DeployLock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -106,7 +101,9 @@ impl App {
             .filter(|deployment| deployment.state == "done")
             .collect();
         let Some(current) = done.first() else {
-            return Err(AppError::Refused(format!("nothing was ever deployed to `{key}`: there is nothing to go back to")));
+            return Err(AppError::Refused(format!(
+                "nothing was ever deployed to `{key}`: there is nothing to go back to"
+            )));
         };
         let target = match to {
             Some(digest) => {
@@ -123,7 +120,9 @@ impl App {
         };
         match target {
             Some(target) => self.bundle(actor, &target.digest.clone()).await,
-            None => Err(AppError::Refused(format!("only one bundle was ever active in `{key}`: there is none to go back to"))),
+            None => Err(AppError::Refused(format!(
+                "only one bundle was ever active in `{key}`: there is none to go back to"
+            ))),
         }
     }
 
@@ -142,7 +141,9 @@ impl App {
             return Err(AppError::Refused(format!("nothing was changed: {text}")));
         }
         if plan.current.as_deref() == Some(&plan.digest) && !plan.changes_anything() {
-            return Err(AppError::Conflict(format!("this bundle is deployed to `{key}` already, and nothing was changed here")));
+            return Err(AppError::Conflict(format!(
+                "this bundle is deployed to `{key}` already, and nothing was changed here"
+            )));
         }
         let deployment = Deployment {
             id: Uuid::now_v7(),

@@ -63,9 +63,8 @@ struct Rules<'a> {
 impl<'a> Rules<'a> {
     fn new(project: &'a Project, webapp: &'a Webapp) -> Rules<'a> {
         let columns = project.datasets.get(&webapp.original).and_then(|dataset| dataset.columns.as_ref());
-        let type_of = |name: &String| {
-            columns?.iter().find(|column| column.name == *name).map(|column| column.column_type)
-        };
+        let type_of =
+            |name: &String| columns?.iter().find(|column| column.name == *name).map(|column| column.column_type);
         Rules { keys: webapp.primary_keys.iter().map(type_of).collect(), webapp }
     }
 

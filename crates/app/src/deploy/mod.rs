@@ -323,7 +323,9 @@ impl App {
                             health = Health::Warning;
                         }
                         reasons.extend(without.into_iter().map(|original| {
-                            format!("`{original}` has no editlog on this node yet, so it takes no edits until there is one")
+                            format!(
+                                "`{original}` has no editlog on this node yet, so it takes no edits until there is one"
+                            )
                         }));
                     }
                 }

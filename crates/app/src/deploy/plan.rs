@@ -119,7 +119,12 @@ impl App {
         self.plan(&bundle, false, rows).await
     }
 
-    pub(super) async fn plan(&self, summary: &BundleSummary, rollback: bool, rows: bool) -> Result<DeployPlan, AppError> {
+    pub(super) async fn plan(
+        &self,
+        summary: &BundleSummary,
+        rollback: bool,
+        rows: bool,
+    ) -> Result<DeployPlan, AppError> {
         let record = &summary.record;
         let key = record.project.clone();
         let approvals = self.inner.node.approvals(&record.digest).await?;
@@ -130,7 +135,9 @@ impl App {
         blocking(move || {
             let bundle = read_bundle(&path)?;
             if bundle.digest != digest {
-                return Err(AppError::Refused(format!("the archive of the bundle {digest} was replaced by another one")));
+                return Err(AppError::Refused(format!(
+                    "the archive of the bundle {digest} was replaced by another one"
+                )));
             }
             let before = deployed_path.map(|path| read_bundle(&path)).transpose()?.map(|bundle| bundle.manifest);
             let here = judge::Here {
@@ -289,9 +296,8 @@ impl App {
 
     /// The originals of webapps that have no editlog on this node yet.
     pub(super) fn uninitialised(&self, project: &Project) -> Vec<String> {
-        let without = |webapp: &&stet_domain::project::Webapp| {
-            self.editlog_reader_of(project, &webapp.original).is_err()
-        };
+        let without =
+            |webapp: &&stet_domain::project::Webapp| self.editlog_reader_of(project, &webapp.original).is_err();
         project.webapps.values().filter(without).map(|webapp| webapp.original.to_string()).collect()
     }
 
@@ -345,9 +351,8 @@ fn webapps(current: Option<&Project>, next: &Project) -> Vec<PlanWebapp> {
     let before = current.map_or(&none, |current| &current.webapps);
     let mut plan = Vec::new();
     for (name, webapp) in &next.webapps {
-        let same_original = current.is_some_and(|current| {
-            current.datasets.get(&webapp.original) == next.datasets.get(&webapp.original)
-        });
+        let same_original = current
+            .is_some_and(|current| current.datasets.get(&webapp.original) == next.datasets.get(&webapp.original));
         match before.get(name) {
             None => plan.push(PlanWebapp { name: name.to_string(), effect: "start" }),
             Some(before) if before != webapp || !same_original => {

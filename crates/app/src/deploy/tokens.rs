@@ -36,7 +36,9 @@ impl App {
             })
             .await?;
         if !new {
-            return Err(AppError::Conflict(format!("there is a deploy token `{name}` already: revoke it, or choose another name")));
+            return Err(AppError::Conflict(format!(
+                "there is a deploy token `{name}` already: revoke it, or choose another name"
+            )));
         }
         tracing::info!(token = %login, "deploy token added");
         Ok(secret)
@@ -82,6 +84,7 @@ fn token_login(name: &str) -> Result<Login, AppError> {
     if name.chars().count() > NAME_CHARACTERS_MAX {
         return Err(AppError::Invalid(format!("the name of a token has at most {NAME_CHARACTERS_MAX} characters")));
     }
-    Login::new(format!("{name}@deploy-token"))
-        .map_err(|_| AppError::Invalid("the name of a deploy token has only letters, digits, `.`, `_` and `-`".to_owned()))
+    Login::new(format!("{name}@deploy-token")).map_err(|_| {
+        AppError::Invalid("the name of a deploy token has only letters, digits, `.`, `_` and `-`".to_owned())
+    })
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stet_domain::access::Permission;
 use stet_domain::project::Project;
 use stet_domain::scenario::{Scenario, ScenarioStep, StepMode};
-use stet_domain::access::Permission;
 use stet_domain::{Actor, LogDate, Login, ProjectKey, ScenarioName};
 use stet_store::node::{ScenarioLogLine, ScenarioRun};
 use tokio::sync::watch;
@@ -152,7 +152,9 @@ impl App {
                 return Err(AppError::Conflict(format!("`{}` is running already: wait for its end", scenario.name)));
             }
             if open.len() >= OPEN_MAX {
-                return Err(AppError::Unavailable(format!("{OPEN_MAX} scenarios are running: try again when some are done")));
+                return Err(AppError::Unavailable(format!(
+                    "{OPEN_MAX} scenarios are running: try again when some are done"
+                )));
             }
             open.insert(
                 run.id,
@@ -177,7 +179,12 @@ impl App {
     ///
     /// # Errors
     /// When there is no such run.
-    pub async fn wait_for_run(&self, actor: &Actor, project: &str, id: Uuid) -> Result<(Run, Vec<ScenarioLogLine>), AppError> {
+    pub async fn wait_for_run(
+        &self,
+        actor: &Actor,
+        project: &str,
+        id: Uuid,
+    ) -> Result<(Run, Vec<ScenarioLogLine>), AppError> {
         let waiting = {
             let open = self.inner.runs.0.lock().unwrap_or_else(PoisonError::into_inner);
             open.get(&id).map(|open| open.ended.clone())

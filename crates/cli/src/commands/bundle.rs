@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use stet_app::{
-    App, Bundle, BundleSide, Clock, NewApproval, NewBundle, PublicKey, SecretKey, approve_bundle, read_bundle, sign_bundle,
+    App, Bundle, BundleSide, Clock, NewApproval, NewBundle, PublicKey, SecretKey, approve_bundle, read_bundle,
+    sign_bundle,
 };
 use stet_domain::bundle::{Feedback, FinalDecision, ObjectDiff};
 use stet_domain::{LogDate, ProjectKey};
@@ -228,9 +229,9 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
 fn print_key(name: &str, key: &SecretKey, format: PrintFormat) -> Result<(), Failure> {
     let public = key.public();
     match format {
-        PrintFormat::Json => {
-            output::print_json(&serde_json::json!({ "name": name, "id": public.id(), "public_key": public.to_string() }))
-        }
+        PrintFormat::Json => output::print_json(
+            &serde_json::json!({ "name": name, "id": public.id(), "public_key": public.to_string() }),
+        ),
         PrintFormat::Text => output::print(&public.to_string()),
     }
 }
@@ -244,12 +245,8 @@ async fn create(global: &Global, arguments: Create) -> Result<(), Failure> {
             .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?,
         None => arguments.notes,
     };
-    let new = NewBundle {
-        notes,
-        targets: arguments.target,
-        expires: arguments.expires,
-        with_data: arguments.with_data,
-    };
+    let new =
+        NewBundle { notes, targets: arguments.target, expires: arguments.expires, with_data: arguments.with_data };
     let made = app.create_bundle(&actor, &arguments.project, new).await?;
     let path = match arguments.output {
         Some(output) => {
@@ -262,7 +259,8 @@ async fn create(global: &Global, arguments: Create) -> Result<(), Failure> {
     let bundle = read_bundle(&path)?;
     match arguments.format {
         PrintFormat::Json => {
-            let mut view = serde_json::to_value(BundleView::from(&bundle)).map_err(|error| Failure::no(error.to_string()))?;
+            let mut view =
+                serde_json::to_value(BundleView::from(&bundle)).map_err(|error| Failure::no(error.to_string()))?;
             view["path"] = serde_json::Value::String(path.display().to_string());
             output::print_json(&view)
         }
@@ -375,7 +373,12 @@ async fn diff(global: &Global, first: &str, second: Option<&str>, format: PrintF
         PrintFormat::Text if objects.is_empty() => output::print("no difference"),
         PrintFormat::Text => {
             for object in &objects {
-                output::print(&shown_word(&format!("{} {} {}", object.change.as_str(), object.kind.as_str(), object.name)))?;
+                output::print(&shown_word(&format!(
+                    "{} {} {}",
+                    object.change.as_str(),
+                    object.kind.as_str(),
+                    object.name
+                )))?;
                 for file in &object.files {
                     let text = file.text.as_deref().unwrap_or("(not shown)");
                     for line in text.lines() {
@@ -454,7 +457,8 @@ fn approve(arguments: Approve) -> Result<(), Failure> {
         let name = arguments.bundle.file_name().unwrap_or_default().to_string_lossy();
         arguments.bundle.with_file_name(format!("{name}.{}.approval", key.name.replace(['/', '\\'], "_")))
     });
-    std::fs::write(&path, envelope).map_err(|error| Failure::no(format!("cannot write {}: {error}", path.display())))?;
+    std::fs::write(&path, envelope)
+        .map_err(|error| Failure::no(format!("cannot write {}: {error}", path.display())))?;
     match arguments.format {
         PrintFormat::Json => output::print_json(&serde_json::json!({
             "path": path.display().to_string(), "person": key.name, "target": approval.target

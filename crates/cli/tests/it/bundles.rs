@@ -31,7 +31,9 @@ impl Landscape {
         config.push_str(&format!("\n[[deploy.trusted]]\nname = \"Design\"\nkey = \"{}\"\n", trusted.trim()));
         for person in ["quinn", "olga"] {
             let key = landscape.keygen(person);
-            config.push_str(&format!("\n[[deploy.approvers]]\nlogin = \"{person}\"\nkey = \"{key}\"\ngroups = [\"quality\"]\n"));
+            config.push_str(&format!(
+                "\n[[deploy.approvers]]\nlogin = \"{person}\"\nkey = \"{key}\"\ngroups = [\"quality\"]\n"
+            ));
         }
         landscape.production.write("stet.toml", &config);
         landscape
@@ -50,7 +52,8 @@ impl Landscape {
 
     fn approve(&self, bundle: &Path, person: &str, more: &[&str]) -> PathBuf {
         let key = self.desk.path().join(format!("{person}.key"));
-        let words = ["bundle", "approve", text(bundle), "--key", text(&key), "--target", "Production", "--format", "json"];
+        let words =
+            ["bundle", "approve", text(bundle), "--key", text(&key), "--target", "Production", "--format", "json"];
         run(&[&words[..], more].concat()).json()["path"].as_str().unwrap().into()
     }
 
@@ -110,7 +113,10 @@ fn the_same_state_of_a_project_gives_the_same_bytes_and_nothing_but_its_definiti
     let (changed, _) = made("three.bundle");
     assert_eq!(changed["manifest"]["sequence"], 2);
     let diff = node.run(&["bundle", "diff", text(&node.file("one.bundle")), text(&node.file("three.bundle"))]).ok();
-    assert!(diff.contains("changed recipe sum_up") && diff.contains("+SELECT count(*) AS items FROM items_edited"), "{diff}");
+    assert!(
+        diff.contains("changed recipe sum_up") && diff.contains("+SELECT count(*) AS items FROM items_edited"),
+        "{diff}"
+    );
 }
 
 #[test]
@@ -216,8 +222,12 @@ async fn a_project_goes_to_production_is_updated_and_rolled_back_and_no_edit_is_
     served(&[("b", "production edit"), ("c", "another")]).await;
     let values = || {
         let told = production.run(&["editlog", "history", "T.items", "--format", "json"]).json();
-        let values: Vec<String> =
-            told["events"].as_array().unwrap().iter().map(|event| event["value"].as_str().unwrap().to_owned()).collect();
+        let values: Vec<String> = told["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["value"].as_str().unwrap().to_owned())
+            .collect();
         values
     };
     assert_eq!(values(), ["another", "production edit"]);
@@ -233,7 +243,9 @@ async fn a_project_goes_to_production_is_updated_and_rolled_back_and_no_edit_is_
     assert_eq!((&plan["edits"][0]["events"], &plan["edits"][0]["not_editable"]), (&json!(2), &json!(2)));
     assert_eq!(plan["edits"][0]["rows"][0]["key"], "b");
     landscape.activate(&second).ok();
-    assert!(production.file("projects/T/datasets/mine.toml").exists() && production.file("projects/T/notes.txt").exists());
+    assert!(
+        production.file("projects/T/datasets/mine.toml").exists() && production.file("projects/T/notes.txt").exists()
+    );
     assert_eq!(values().len(), 2);
 
     // Older than what is deployed: only as a rollback, which needs no new approval.
@@ -260,7 +272,11 @@ fn what_is_changed_on_the_automation_node_is_told_item_by_item_and_mended_by_act
     landscape.production.write("projects/T/recipes/sum_up.sql", "SELECT 'slipped in' AS n");
     std::fs::remove_file(landscape.production.file("projects/T/webapps/fix.toml")).unwrap();
     let run = landscape.production.run(&["deploy", "status", "T"]);
-    assert!(run.stdout.contains("out of sync") && run.stdout.contains("`recipes/sum_up.sql` was changed"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("out of sync") && run.stdout.contains("`recipes/sum_up.sql` was changed"),
+        "{}",
+        run.stdout
+    );
     assert_eq!(run.code, 1);
     let drift = json!([
         { "file": "recipes/sum_up.sql", "change": "changed" }, { "file": "webapps/fix.toml", "change": "removed" }
@@ -287,7 +303,9 @@ fn a_connection_that_is_missing_or_of_another_kind_prevents_an_activation() {
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("items.csv"), ITEMS).unwrap();
     let config = std::fs::read_to_string(landscape.design.file("stet.toml")).unwrap();
-    landscape.design.write("stet.toml", &format!("{config}\n[connections.warehouse]\nkind = \"files\"\npath = \"elsewhere\"\n"));
+    landscape
+        .design
+        .write("stet.toml", &format!("{config}\n[connections.warehouse]\nkind = \"files\"\npath = \"elsewhere\"\n"));
     let dataset = std::fs::read_to_string(landscape.design.file("projects/T/datasets/items.toml")).unwrap();
     landscape.design.write("projects/T/datasets/items.toml", &format!("connection = \"warehouse\"\n{dataset}"));
     let bundle = landscape.bundle("one.bundle", &[]);
@@ -308,7 +326,10 @@ fn an_activation_that_is_killed_has_happened_or_has_not() {
         design.write("projects/T/recipes/sum_up.sql", &query);
         design.write("projects/T/project.toml", &format!("name = \"Round {round}\"\n"));
         let bundle = landscape.bundle("next.bundle", &[]);
-        let digest = run(&["bundle", "inspect", text(&bundle), "--format", "json"]).json()["digest"].as_str().unwrap().to_owned();
+        let digest = run(&["bundle", "inspect", text(&bundle), "--format", "json"]).json()["digest"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let mut child = production.command(&["deploy", "activate", text(&bundle)]).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(round * 9));
         let _ = child.kill();

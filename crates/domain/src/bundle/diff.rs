@@ -174,14 +174,9 @@ mod tests {
             ("project/webapps/new.toml", "y\n"),
         ]);
         let found = diff_files(&before, &after);
-        let told: Vec<(&str, &str, &str)> = found
-            .iter()
-            .map(|object| (object.kind.as_str(), object.name.as_str(), object.change.as_str()))
-            .collect();
-        assert_eq!(
-            told,
-            [("dataset", "gone", "removed"), ("webapp", "new", "added"), ("recipe", "sum", "changed")]
-        );
+        let told: Vec<(&str, &str, &str)> =
+            found.iter().map(|object| (object.kind.as_str(), object.name.as_str(), object.change.as_str())).collect();
+        assert_eq!(told, [("dataset", "gone", "removed"), ("webapp", "new", "added"), ("recipe", "sum", "changed")]);
         let text = found[2].files[0].text.as_deref().unwrap();
         assert!(text.contains("-SELECT a\n+SELECT b\n FROM t\n"), "{text}");
         assert!(diff_files(&after, &after).is_empty());

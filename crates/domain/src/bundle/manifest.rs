@@ -271,7 +271,8 @@ mod tests {
         ] {
             assert!(matches!(Manifest::parse(other.as_bytes()), Err(ManifestError::Malformed(_))), "{other}");
         }
-        let later = text.replacen("\"format\": 1", "\"format\": 2", 1).replacen("\"notes\"", "\"more\": 1, \"notes\"", 1);
+        let later =
+            text.replacen("\"format\": 1", "\"format\": 2", 1).replacen("\"notes\"", "\"more\": 1, \"notes\"", 1);
         assert_eq!(Manifest::parse(later.as_bytes()), Err(ManifestError::Version { found: 2 }));
     }
 

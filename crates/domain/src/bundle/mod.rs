@@ -11,8 +11,8 @@ mod policy;
 
 pub use diff::{FileDiff, ObjectChange, ObjectDiff, ObjectKind, diff_files};
 pub use manifest::{
-    ConnectionNeed, DEFINITION_BYTES_MAX, DEFINITIONS_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILES_MAX, MANIFEST_FORMAT, Manifest, ManifestError, ManifestFile,
-    SourceNode, TARGETS_MAX, TEXT_CHARACTERS_MAX,
+    ConnectionNeed, DEFINITION_BYTES_MAX, DEFINITIONS_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILES_MAX,
+    MANIFEST_FORMAT, Manifest, ManifestError, ManifestFile, SourceNode, TARGETS_MAX, TEXT_CHARACTERS_MAX,
 };
 pub use path::{BundlePath, PathError, PathKind};
 pub use plan::{FileEffect, FileState, file_effects};

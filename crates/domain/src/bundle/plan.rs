@@ -79,9 +79,11 @@ mod tests {
 
     #[test]
     fn what_was_made_here_stays_and_what_a_bundle_brought_goes_with_the_next() {
-        let present = hashes(&[("same", "1"), ("old", "1"), ("gone", "1"), ("mine", "1"), ("both", "1"), ("bent", "9")]);
+        let present =
+            hashes(&[("same", "1"), ("old", "1"), ("gone", "1"), ("mine", "1"), ("both", "1"), ("bent", "9")]);
         let deployed = hashes(&[("same", "1"), ("old", "1"), ("gone", "1"), ("bent", "1"), ("lost", "1")]);
-        let incoming = hashes(&[("same", "1"), ("old", "2"), ("new", "1"), ("both", "2"), ("bent", "1"), ("lost", "1")]);
+        let incoming =
+            hashes(&[("same", "1"), ("old", "2"), ("new", "1"), ("both", "2"), ("bent", "1"), ("lost", "1")]);
         let effects: Vec<(String, &str, bool)> = file_effects(&present, &deployed, &incoming)
             .into_iter()
             .map(|state| (state.file, state.effect.as_str(), state.drifted))

@@ -291,8 +291,7 @@ mod tests {
     #[test]
     fn one_objection_outweighs_any_number_of_approvals() {
         let policy = ApprovalPolicy::default();
-        for against in
-            [says("bob", 1, Some(Feedback::Major), None), says("bob", 1, None, Some(FinalDecision::Reject))]
+        for against in [says("bob", 1, Some(Feedback::Major), None), says("bob", 1, None, Some(FinalDecision::Reject))]
         {
             let statements = [says("ada", 1, GOOD, None), says("cyd", 1, GOOD, None), against];
             assert!(!policy.assess(&manifest(), &[], &[], &statements).met);

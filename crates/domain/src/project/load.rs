@@ -9,10 +9,10 @@ use super::dataset::read_dataset;
 use super::files::{
     EditableFile, FileText, LinkFile, ProjectFile, ProjectFiles, RecipeFile, RecipeFileKind, WebappFile,
 };
-use super::{scenarios, variables};
 use super::{
     Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, Webapp,
 };
+use super::{scenarios, variables};
 use crate::access::ProjectPermissions;
 use crate::flow;
 use crate::name::{DatasetName, ProjectKey, RecipeName, WebappName};

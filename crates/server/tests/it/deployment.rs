@@ -8,7 +8,8 @@ const PROJECT: &str = "/api/v1/projects/BIRDSTRIKES";
 /// A bundle of a node's sample project: its digest and its archive.
 async fn bundle(node: &TestNode) -> (String, Vec<u8>) {
     let designer = node.signed_in(DESIGNER).await;
-    let made = designer.post(&format!("{PROJECT}/bundles"), &json!({ "notes": "first" })).await.expect_status(201).json();
+    let made =
+        designer.post(&format!("{PROJECT}/bundles"), &json!({ "notes": "first" })).await.expect_status(201).json();
     let digest = made["digest"].as_str().expect("a digest").to_owned();
     let request = designer.request("GET", &format!("/api/v1/bundles/{digest}/file"));
     let archive = request.send().await.expect("an answer").bytes().await.expect("the archive");
@@ -19,9 +20,8 @@ async fn bundle(node: &TestNode) -> (String, Vec<u8>) {
 /// A node that takes the bundles of another one, with a project folder that is empty.
 async fn production(design: &TestNode) -> TestNode {
     let key = design.app.signing_key().expect("a key").public();
-    let config = format!(
-        "[deploy.approval]\npersons_min = 0\n[[deploy.trusted]]\nname = \"Design\"\nkey = \"{key}\"\n"
-    );
+    let config =
+        format!("[deploy.approval]\npersons_min = 0\n[[deploy.trusted]]\nname = \"Design\"\nkey = \"{key}\"\n");
     let node = Setup::default().config(&config).start().await;
     std::fs::remove_dir_all(node.folder().join("projects/BIRDSTRIKES")).expect("no project yet");
     node

@@ -392,7 +392,9 @@ impl NodeDatabase {
     pub async fn insert_deployment(&self, deployment: Deployment) -> Result<(), StoreError> {
         self.write(move |transaction| {
             transaction.execute(
-                &format!("INSERT INTO deployments ({DEPLOYMENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
+                &format!(
+                    "INSERT INTO deployments ({DEPLOYMENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                ),
                 (
                     deployment.id.to_string(),
                     deployment.project.as_str(),

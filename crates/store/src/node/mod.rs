@@ -25,10 +25,11 @@ use uuid::Uuid;
 
 pub use self::builds::{Build, BuildLogLine, LOG_LINES_MAX, NewLogLine};
 pub use self::deployments::{
-    ApprovalRecord, BundleRecord, DEPLOY_EVENTS_MAX, DeployEvent, DeployToken, Deployment, NewDeployEvent, NewDeployToken,
+    ApprovalRecord, BundleRecord, DEPLOY_EVENTS_MAX, DeployEvent, DeployToken, Deployment, NewDeployEvent,
+    NewDeployToken,
 };
-pub use self::scenarios::{RUN_LOG_LINES_MAX, ScenarioLogLine, ScenarioRun};
 pub use self::groups::Group;
+pub use self::scenarios::{RUN_LOG_LINES_MAX, ScenarioLogLine, ScenarioRun};
 pub use self::sessions::{NewSession, Session};
 pub use self::sign_in::SignInFailures;
 pub use self::tokens::{ApiToken, NewApiToken};

@@ -147,9 +147,8 @@ impl NodeDatabase {
     /// The lines of the log of a run, in order.
     pub async fn run_log(&self, id: Uuid, limit: usize) -> Result<Vec<ScenarioLogLine>, StoreError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT at, text FROM scenario_log_lines WHERE run_id = ?1 ORDER BY number LIMIT ?2",
-            )?;
+            let mut statement = connection
+                .prepare_cached("SELECT at, text FROM scenario_log_lines WHERE run_id = ?1 ORDER BY number LIMIT ?2")?;
             let lines = statement.query_map((id.to_string(), limit_of(limit)), |row| {
                 Ok(ScenarioLogLine { at: date(row, 0)?, text: row.get(1)? })
             })?;

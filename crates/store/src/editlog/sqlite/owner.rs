@@ -57,13 +57,18 @@ fn owner(connection: &Connection, path: &Path) -> Result<Option<(String, String)
 }
 
 /// Makes the editlog anew, without its events. How many there were.
-pub(super) fn reset(transaction: &Transaction<'_>, path: &Path, sql: &LogSql, only_empty: bool) -> Result<u64, StoreError> {
+pub(super) fn reset(
+    transaction: &Transaction<'_>,
+    path: &Path,
+    sql: &LogSql,
+    only_empty: bool,
+) -> Result<u64, StoreError> {
     let writing = |error| StoreError::from_engine(path, Doing::Writing, error);
     let mut events = 0;
     match schema::check(transaction, sql) {
         // One that is not there is made; one that is damaged is not hidden by a new one.
         Err(StoreError::NotInitialised { .. }) => return schema::create(transaction, sql).map(|()| 0),
-        other => other?,
+        other => drop(other?),
     }
     if let Some(count) =
         transaction.query_row(&sql.count, [], |row| row.get::<_, i64>(0)).optional().map_err(writing)?
@@ -75,7 +80,10 @@ pub(super) fn reset(transaction: &Transaction<'_>, path: &Path, sql: &LogSql, on
     }
     let original = sql.original.as_str();
     // Dropping a table takes its triggers and indexes along, and fires none of them.
-    transaction.execute_batch(&format!("DROP TABLE main.\"{}\"", sql.original.editlog())).map_err(writing)?;
+    let tables = sql.objects.iter().chain(&sql.seal_objects).filter(|(_, made)| made.starts_with("CREATE TABLE"));
+    for (name, _) in tables {
+        transaction.execute_batch(&format!("DROP TABLE IF EXISTS main.\"{name}\"")).map_err(writing)?;
+    }
     transaction.execute("DELETE FROM main.stet_editlogs WHERE original = ?1", [original]).map_err(writing)?;
     schema::create(transaction, sql)?;
     Ok(events)

@@ -47,9 +47,9 @@ const METADATA: &str = "CREATE TABLE IF NOT EXISTS main.stet_editlogs (
 pub(super) struct LogSql {
     pub original: DatasetName,
     /// Everything of the schema as (name, statement): as it is created, and as the database must still have it.
-    objects: Vec<(String, String)>,
+    pub(super) objects: Vec<(String, String)>,
     /// The same for what holds its seal.
-    seal_objects: Vec<(String, String)>,
+    pub(super) seal_objects: Vec<(String, String)>,
     pub seal: SealSql,
     pub last: String,
     pub insert: String,
