@@ -286,12 +286,17 @@ impl Aligner {
     /// Names what was put aside. An event that stands far from where it was sealed is found here.
     pub(super) fn finish(mut self) -> Mismatches {
         let mut blocks = std::mem::take(&mut self.blocks);
-        // Between two changes that are near each other some events may be as they were.
+        // Between two changes that are near each other some events may be as they were, and in their order.
         for Block { events, hashes } in &mut blocks {
+            let mut from = 0;
             events.retain(|event| {
                 let hash = event.leaf_hash(&mut self.buffer);
-                let own = hashes.iter().position(|waiting| waiting.reference == hash);
-                own.map(|at| hashes.remove(at)).is_none()
+                let own = hashes.iter().skip(from).position(|waiting| waiting.reference == hash);
+                if let Some(ahead) = own {
+                    from += ahead;
+                    hashes.remove(from);
+                }
+                own.is_none()
             });
         }
         let hashes: Vec<Waiting> = blocks.iter().flat_map(|block| block.hashes.iter().copied()).collect();
@@ -305,7 +310,7 @@ impl Aligner {
                     let mut sealed_as =
                         |event: &Event<'_>| event.leaf_hash_at(id, &mut self.buffer) == waiting.reference;
                     let left_behind = || salts.get(&id).and_then(|other| with_salts_of(event, other));
-                    event.id != id && (sealed_as(event) || left_behind().is_some_and(|event| sealed_as(&event)))
+                    sealed_as(event) || (event.id != id && left_behind().is_some_and(|event| sealed_as(&event)))
                 });
                 let Some(sealed) = sealed else { return true };
                 moved.insert(sealed.index);

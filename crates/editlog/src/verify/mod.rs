@@ -214,7 +214,14 @@ impl Verifier {
         let more = more + forgotten + findings.len().saturating_sub(FINDINGS_MAX) as u64;
         findings.truncate(FINDINGS_MAX);
 
-        let covered = sealed.unwrap_or(0);
+        // Whatever was overlooked above: a log is whole only if the events themselves make the roots that were signed.
+        if findings.is_empty()
+            && let Some(anchor) = self.anchors.iter().find(|anchor| anchor.events != Some(true))
+        {
+            findings.push(Finding::ModifiedAmong { first: 1, last: anchor.checkpoint.size });
+        }
+
+        let covered = self.anchors.last().map_or(0, |anchor| anchor.checkpoint.size);
         let unsealed = (self.events > covered).then(|| Unsealed {
             events: self.events - covered,
             oldest_micros: self
@@ -248,7 +255,7 @@ impl Verifier {
                 }
             } else {
                 // Not the hashes that were signed. The place is between this checkpoint and the one before it.
-                findings.push(Finding::Modified { first: good + 1, last: size, erased: false });
+                findings.push(Finding::ModifiedAmong { first: good + 1, last: size });
                 good = size;
             }
         }
@@ -271,7 +278,9 @@ impl Verifier {
         let whole = up_to(|anchor| anchor.events == Some(true));
         // But hashes that make a signed root are right, whatever else is signed.
         let right = up_to(|anchor| anchor.reference == Some(true));
-        let counts = |place: u64| place > whole || place <= right;
+        // And where stored hashes were shown to be changed, they tell nothing about events that others do not cover.
+        let altered = self.trees.stored.is_some() && right > 0;
+        let counts = |place: u64| place <= right || (place > whole && !altered);
         let placed: Vec<Finding> =
             found.into_iter().filter(|finding| finding.last_place().is_none_or(counts)).collect();
         if !placed.is_empty() {
@@ -280,7 +289,7 @@ impl Verifier {
                 placed.iter().any(|finding| finding.last_place().is_some_and(|place| (first..=last).contains(&place)))
             };
             findings.retain(|finding| match finding {
-                Finding::Modified { first, last, .. } => !named(*first, *last),
+                Finding::ModifiedAmong { first, last } => !named(*first, *last),
                 _ => true,
             });
         }
@@ -290,9 +299,25 @@ impl Verifier {
         {
             findings.push(Finding::Truncated { events: index, sealed: self.hashes });
         }
-        findings.extend(placed);
+        for finding in placed {
+            match (findings.last_mut(), &finding) {
+                // Neighbours are told together.
+                (
+                    Some(Finding::Modified { last, erased: false, .. }),
+                    Finding::Modified { first, last: next, erased: false },
+                ) if *last + 1 == *first => *last = *next,
+                _ => findings.push(finding),
+            }
+        }
+        // The end of a log that is gone is told once.
+        if let Some(end) = findings.iter().find_map(|finding| match finding {
+            Finding::Truncated { sealed, .. } => Some(*sealed),
+            _ => None,
+        }) {
+            findings.retain(|finding| !matches!(finding, Finding::Deleted { last, .. } if *last == end));
+        }
         // Where all events are proven whole, what could not be listed concerned the hashes too.
-        if self.hashes <= whole && self.hashes > right { 0 } else { more }
+        if (self.hashes <= whole && self.hashes > right) || altered { 0 } else { more }
     }
 }
 

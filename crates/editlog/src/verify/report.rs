@@ -8,7 +8,7 @@ use crate::time;
 /// Something that is wrong, with its place. Its `Display` is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// Events that are not as they were sealed; one, or somewhere in a range where nothing tells which.
+    /// One event, or several in a row, that are not as they were sealed.
     Modified {
         /// The first event's id.
         first: u64,
@@ -17,6 +17,8 @@ pub enum Finding {
         /// Personal data was taken away and no erasure says so.
         erased: bool,
     },
+    /// Something in a range is not as it was sealed, and nothing tells what.
+    ModifiedAmong { first: u64, last: u64 },
     /// Events that were sealed and are gone.
     Deleted { first: u64, last: u64 },
     /// An event between others that was not there when they were sealed.
@@ -39,7 +41,7 @@ impl Finding {
     /// The verdict in one word.
     pub fn verdict(&self) -> &'static str {
         match self {
-            Finding::Modified { .. } => "MODIFIED",
+            Finding::Modified { .. } | Finding::ModifiedAmong { .. } => "MODIFIED",
             Finding::Deleted { .. } => "DELETED",
             Finding::Inserted { .. } => "INSERTED",
             Finding::Reordered { .. } => "REORDERED",
@@ -71,14 +73,22 @@ impl fmt::Display for Finding {
             Finding::Modified { first, last, .. } if first == last => {
                 write!(f, "MODIFIED: event {first} is not as it was sealed")
             }
-            Finding::Modified { first, last, .. } => write!(
+            Finding::Modified { first, last, .. } => {
+                write!(f, "MODIFIED: events {first} to {last} are not as they were sealed")
+            }
+            Finding::ModifiedAmong { first, last } => write!(
                 f,
                 "MODIFIED: something among events {first} to {last} is not as it was sealed; hashes kept outside would tell what"
             ),
             Finding::Deleted { first, last } if first == last => write!(f, "DELETED: event {first} is gone"),
             Finding::Deleted { first, last } => write!(f, "DELETED: events {first} to {last} are gone"),
             Finding::Inserted { id } => {
+                // No id of ours is negative; those of forgers may be.
+                let id = id.cast_signed();
                 write!(f, "INSERTED: event {id} was not there when the events around it were sealed")
+            }
+            Finding::Reordered { sealed, id } if sealed == id => {
+                write!(f, "REORDERED: event {id} does not stand where it was sealed")
             }
             Finding::Reordered { sealed, id } => {
                 write!(f, "REORDERED: the event that was sealed as {sealed} now stands at {id}")
@@ -88,7 +98,7 @@ impl fmt::Display for Finding {
             }
             Finding::Forked { size, kept } => write!(
                 f,
-                "FORKED: the checkpoint {kept} tells of another history of the first {size} events than this log, and both are signed"
+                "FORKED: the checkpoint {kept} tells of another history of the first {size} events than this log"
             ),
             Finding::Forged { size: None, kept, why, .. } => write!(f, "FORGED: the checkpoint {kept}: {why}"),
             Finding::Forged { size: Some(size), kept, why, .. } => {

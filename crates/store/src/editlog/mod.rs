@@ -255,6 +255,13 @@ impl Editlogs {
         }
     }
 
+    /// The original datasets that have an editlog in a SQLite file, by name. Blocks.
+    ///
+    /// Fails with `CannotOpen` or `NotADatabase`.
+    pub fn originals_sqlite(path: &Path) -> Result<Vec<DatasetName>, StoreError> {
+        sqlite::SqliteReader::originals(path)
+    }
+
     /// Changes [`EditlogSettings::file_bytes_max`] from the next write on. PostgreSQL has limits of its own.
     pub fn set_file_bytes_max(&self, file_bytes_max: Option<u64>) {
         match &self.0 {

@@ -8,6 +8,7 @@ mod node;
 mod postgres_attacks;
 mod postgres_editlog;
 mod postgres_failures;
+mod sealed_attacks;
 mod sqlite_attacks;
 mod sqlite_editlog;
 mod sqlite_failures;

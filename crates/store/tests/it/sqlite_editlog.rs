@@ -61,7 +61,7 @@ async fn the_table_is_plain_for_any_sql_tool() {
             Ok((row.get(0)?, row.get(1)?))
         })
         .unwrap();
-    assert_eq!((created_by.as_str(), version), (concat!("stet ", env!("CARGO_PKG_VERSION")), 1));
+    assert_eq!((created_by.as_str(), version), (concat!("stet ", env!("CARGO_PKG_VERSION")), 2));
 }
 
 #[tokio::test]

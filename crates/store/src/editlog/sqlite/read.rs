@@ -39,8 +39,12 @@ impl SqliteReader {
         if !path.exists() {
             return Ok(false);
         }
+        Ok(SqliteReader::originals(path)?.contains(original))
+    }
+
+    pub(crate) fn originals(path: &Path) -> Result<Vec<DatasetName>, StoreError> {
         let connection = sqlite::open(path, Access::Read, READER_BUSY_TIMEOUT_MS)?;
-        Ok(schema::originals(&connection)?.contains(original))
+        schema::originals(&connection)
     }
 
     pub(crate) fn scan(
