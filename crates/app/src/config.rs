@@ -38,6 +38,25 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
     /// Which bundles the node takes, and what it does when what is deployed was changed.
     pub deploy: DeployConfig,
+    /// How editlogs are sealed.
+    pub sealing: SealingConfig,
+}
+
+/// How editlogs are sealed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SealingConfig {
+    /// Where checkpoints and hashes are copied to, so that an editlog can be held against what it was.
+    pub push: Vec<PushTarget>,
+}
+
+/// A place that checkpoints are copied to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushTarget {
+    /// A folder, best one that those who own the node's database cannot write; relative to the node's folder unless it is
+    /// absolute.
+    pub folder: PathBuf,
 }
 
 /// The file as it is written.
@@ -58,6 +77,8 @@ struct NodeFile {
     limits: LimitsConfig,
     #[serde(default)]
     deploy: DeployConfig,
+    #[serde(default)]
+    sealing: SealingConfig,
 }
 
 /// What a node is for.
@@ -177,6 +198,7 @@ impl NodeConfig {
             login: file.login,
             limits: file.limits,
             deploy: file.deploy,
+            sealing: file.sealing,
         })
     }
 }

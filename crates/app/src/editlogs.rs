@@ -102,6 +102,7 @@ impl App {
         if let Some(editlogs) = open.get(&key) {
             return Ok(editlogs.clone());
         }
+        let sealed = EditlogSettings { sealing: Some(self.sealing(&project.key)), ..EditlogSettings::default() };
         let editlogs = crate::datasets::blocking(move || match place {
             EditlogPlace::Database(postgres, tables) => {
                 Ok(Editlogs::open_postgres(&postgres, tables, EditlogSettings::default())?)
@@ -112,7 +113,7 @@ impl App {
                         AppError::Configuration(format!("cannot make the folder {}: {error}", folder.display()))
                     })?;
                 }
-                Ok(Editlogs::open_sqlite(&path, EditlogSettings::default())?)
+                Ok(Editlogs::open_sqlite(&path, sealed)?)
             }
         })
         .await?;

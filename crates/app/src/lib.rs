@@ -19,6 +19,7 @@ mod password;
 mod projects;
 mod protection;
 mod scenarios;
+mod sealing;
 mod sessions;
 mod tables;
 mod users;
@@ -40,7 +41,9 @@ pub use bundle::{
     read_bundle, sign_bundle,
 };
 pub use clock::Clock;
-pub use config::{Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig, NodeRole};
+pub use config::{
+    Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig, NodeRole, PushTarget, SealingConfig,
+};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview};
 pub use deploy::{
     DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken, DeploymentSummary, Drift,
@@ -54,6 +57,7 @@ pub use password::new_secret;
 pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
 pub use scenarios::{Run, RunState, RunSteps};
+pub use sealing::{EditlogVerification, Evidence, PUSH_INTERVAL_S, Pushed};
 pub use sessions::{SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
 pub use stet_store::node::Group;
 pub use stet_store::node::ScenarioLogLine;
@@ -73,6 +77,7 @@ struct Inner {
     config: NodeConfig,
     clock: Clock,
     node: NodeDatabase,
+    sealing_key: Arc<stet_editlog::SignerKey>,
     credentials: sessions::Credentials,
     /// Which node this is; chosen when its database was made.
     node_id: uuid::Uuid,
@@ -113,6 +118,7 @@ impl App {
     pub async fn open(folder: &Path, clock: Clock) -> Result<App, AppError> {
         let folder = NodeFolder::new(folder)?;
         let config = NodeConfig::read(folder.root())?;
+        let sealing_key = Arc::new(sealing::sealing_key(&folder.sealing_key(), &config.name)?);
         let node = NodeDatabase::open(&folder.node_database(), clock.now())?;
         let databases = config.connections.iter().filter_map(|(name, connection)| match connection {
             Connection::Postgres(config) => Some((name.clone(), Postgres::new(config.as_ref().clone()))),
@@ -136,6 +142,7 @@ impl App {
                 clock,
                 node,
                 node_id,
+                sealing_key,
             }),
         };
         app.recover_deployments().await?;

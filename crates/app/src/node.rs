@@ -31,6 +31,11 @@ impl NodeFolder {
         self.root.join("node.sqlite")
     }
 
+    /// The key that signs the checkpoints of editlogs.
+    pub fn sealing_key(&self) -> PathBuf {
+        self.root.join("sealing.key")
+    }
+
     /// The folders of projects.
     pub fn projects(&self) -> PathBuf {
         self.root.join("projects")

@@ -75,7 +75,7 @@ pub(crate) struct ExportArguments {
     format: Option<ExportForm>,
     /// The file to write, which appears when it is whole; `-` for stdout [default: stdout]
     #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// In CSV, write every text as it is: without this, one that a spreadsheet would take for a formula (it begins with =, +,
     /// -, @, a tab or a carriage return) gets a ' before it
     #[arg(long)]

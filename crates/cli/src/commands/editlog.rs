@@ -9,6 +9,7 @@ use stet_domain::{Actor, Event, EventId, LogDate};
 
 use crate::Global;
 use crate::commands::dataset::ExportArguments;
+use crate::commands::seal;
 use crate::failure::Failure;
 use crate::names::{self, DatasetArgument};
 use crate::node;
@@ -91,15 +92,47 @@ pub(crate) enum Command {
         /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
         #[arg(value_name = "PROJECT.DATASET")]
         dataset: DatasetArgument,
+        /// Write a bundle: the log with all that is needed to verify it elsewhere (`stet editlog verify --bundle`)
+        #[arg(long, conflicts_with_all = ["format", "exact"])]
+        bundle: bool,
         #[command(flatten)]
         export: ExportArguments,
+    },
+    /// Verify that nobody changed an editlog: the live one, a bundle, or the proof of one event
+    Verify(Box<seal::VerifyArguments>),
+    /// Prove that an event is in an editlog, or that the log continues an older checkpoint
+    Prove(seal::ProveArguments),
+    /// Print the public keys that sign this node's editlogs
+    Keys {
+        /// How to print them
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
+    },
+    /// Copy the last checkpoints and their hashes to the folders that stet.toml names; a node that is served does so itself
+    Push {
+        /// How to print what was done
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
     },
 }
 
 pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
+    // An auditor has a bundle or a proof, and no node.
+    let command = match command {
+        Command::Verify(arguments) => return seal::verify(global, *arguments).await,
+        Command::Prove(arguments) => return seal::prove(global, arguments).await,
+        other => other,
+    };
     let app = node::open(global).await?;
     let actor = node::actor();
     match command {
+        Command::Verify(_) | Command::Prove(_) => Ok(()),
+        Command::Keys { format } => seal::keys(&app, &actor, format),
+        Command::Push { format } => seal::push(app, format).await,
+        Command::Export { dataset, bundle: true, export } => {
+            editlog_of(&app, &actor, &dataset)?;
+            seal::export_bundle(&app, &actor, dataset, export.output).await
+        }
         Command::History { dataset, key, column, user, limit, format } => {
             let wanted = Wanted { key, column, user, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
             let editlog = editlog_of(&app, &actor, &dataset)?;
@@ -156,7 +189,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let check = app.check_editlog(&actor, &dataset.project, &dataset.dataset).await?;
             print_check(&check, format)
         }
-        Command::Export { dataset, export } => {
+        Command::Export { dataset, bundle: false, export } => {
             let editlog = editlog_of(&app, &actor, &dataset)?;
             export.run(&app, &actor, &dataset.project, &editlog).await
         }

@@ -10,6 +10,7 @@ pub(crate) mod editlog;
 pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod scenario;
+pub(crate) mod seal;
 pub(crate) mod serve;
 pub(crate) mod token;
 pub(crate) mod user;

@@ -1,8 +1,9 @@
 //! `stet serve`: runs a node.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use stet_app::{App, Clock, NodeConfig};
+use stet_app::{App, Clock, NodeConfig, PUSH_INTERVAL_S};
 use tokio::net::TcpListener;
 
 use crate::Global;
@@ -53,5 +54,22 @@ pub(crate) async fn until_interrupted(app: App, listener: TcpListener, interrupt
         interrupt.wait().await;
         tracing::info!("stopping");
     };
-    stet_server::serve(app, listener, stop).await.map_err(|error| Failure::no(format!("the server failed: {error}")))
+    let pushing = tokio::spawn(push_checkpoints(app.clone()));
+    let served = stet_server::serve(app.clone(), listener, stop).await;
+    pushing.abort();
+    // What was edited last is kept elsewhere too. A failure is in the log.
+    let _ = tokio::task::spawn_blocking(move || app.push_checkpoints()).await;
+    served.map_err(|error| Failure::no(format!("the server failed: {error}")))
+}
+
+/// Copies new checkpoints to the places that `stet.toml` names, as long as the node is served.
+async fn push_checkpoints(app: App) {
+    let mut interval = tokio::time::interval(Duration::from_secs(PUSH_INTERVAL_S));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let app = app.clone();
+        // What fails is in the log; the next time may do better.
+        let _ = tokio::task::spawn_blocking(move || app.push_checkpoints()).await;
+    }
 }

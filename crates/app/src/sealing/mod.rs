@@ -1,0 +1,249 @@
+//! The seal of editlogs: the node's key, verification, proofs, bundles, and copies of checkpoints elsewhere.
+
+mod key;
+mod push;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stet_domain::project::{Location, Project};
+use stet_domain::{Actor, DatasetName, ProjectKey};
+use stet_editlog::bundle::{BUNDLE_FORMAT, BundleWriter, Manifest};
+use stet_editlog::proof_file::{ConsistencyProof, InclusionProof};
+use stet_editlog::verify::{CHECKPOINTS_MAX, Kept, Report, Verifier};
+use stet_editlog::{Checkpoint, Hash, VerifierKey, line};
+use stet_store::{SealedLog, Sealing};
+
+use crate::App;
+use crate::error::AppError;
+
+pub(crate) use self::key::sealing_key;
+pub use self::push::{PUSH_INTERVAL_S, Pushed};
+
+/// The most checkpoints of a log's own that a verification looks at: the last ones.
+const OWN_CHECKPOINTS_MAX: usize = 2_000;
+
+/// What is known of a log from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// Whose signatures count; none for this node's own key.
+    pub trusted: Option<Vec<VerifierKey>>,
+    /// Signed checkpoints, each with where it was kept.
+    pub checkpoints: Vec<(String, String)>,
+    /// A folder that checkpoints and hashes of this log were pushed to; none for those of `stet.toml`.
+    pub kept: Option<PathBuf>,
+}
+
+/// What the verification of an editlog found.
+#[derive(Debug)]
+pub struct EditlogVerification {
+    /// The name of the log in its checkpoints.
+    pub origin: String,
+    /// What the events, hashes and checkpoints say.
+    pub report: Report,
+    /// What protects the log and is missing or changed, in words.
+    pub protection: Option<String>,
+    /// The keys that were trusted.
+    pub trusted: Vec<VerifierKey>,
+    /// Where the evidence from elsewhere was kept.
+    pub outside: Vec<String>,
+}
+
+impl App {
+    /// The public keys that sign the checkpoints of this node's editlogs.
+    pub fn sealing_keys(&self, _actor: &Actor) -> Vec<VerifierKey> {
+        vec![self.inner.sealing_key.verifier().clone()]
+    }
+
+    /// How the editlogs of a project are sealed.
+    pub(crate) fn sealing(&self, project: &ProjectKey) -> Sealing {
+        let signer = Arc::clone(&self.inner.sealing_key);
+        let origin_prefix = format!("{}/{project}", signer.verifier().name());
+        Sealing { signer, origin_prefix }
+    }
+
+    /// Verifies the editlog of a dataset as it is now, against checkpoints of its own and from elsewhere. Blocks.
+    /// `progress` is told how many events were looked at, and how many there are.
+    ///
+    /// # Errors
+    /// When there is no such editlog that the actor may know of, or it cannot be read to its end.
+    pub fn verify_editlog(
+        &self,
+        actor: &Actor,
+        project: &str,
+        dataset: &str,
+        evidence: Evidence,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<EditlogVerification, AppError> {
+        let (project, original) = self.original_of(actor, project, dataset)?;
+        let log = self.sealed_log(&project, &original)?;
+        let origin = self.sealing(&project.key).origin(&original);
+        let own = log.checkpoints(OWN_CHECKPOINTS_MAX.min(CHECKPOINTS_MAX))?;
+        let trusted = evidence.trusted.unwrap_or_else(|| self.sealing_keys(actor));
+
+        let folders = match evidence.kept {
+            Some(folder) => vec![folder],
+            None => self.push_folders(&origin),
+        };
+        let mut outside = evidence.checkpoints;
+        let mut kept: Option<push::KeptHashes> = None;
+        for folder in folders {
+            let Some((note, hashes)) = push::read_kept(&folder)? else { continue };
+            // Of several places the one that kept the most is compared with event by event.
+            if kept.as_ref().is_none_or(|kept| kept.size() < hashes.size()) {
+                kept = Some(hashes);
+            }
+            outside.push((note, folder.display().to_string()));
+        }
+        let checkpoints = own.iter().map(|note| (note.as_str(), Kept::Inside));
+        let elsewhere = outside.iter().map(|(note, place)| (note.as_str(), Kept::Outside(place.clone())));
+        let mut verifier = Verifier::new(&origin, &trusted, checkpoints.chain(elsewhere));
+        let events = log.last_event()?;
+        log.scan(&mut |page| {
+            for hash in page.hashes {
+                verifier.push_hash(Some(hash), next_kept(&mut kept)?);
+            }
+            if page.hashes_ended {
+                while let Some(hash) = next_kept(&mut kept)? {
+                    verifier.push_hash(None, Some(hash));
+                }
+                verifier.end_hashes();
+            }
+            page.events.iter().for_each(|event| verifier.push_event(event));
+            progress(verifier.events(), events);
+            Ok::<_, AppError>(())
+        })?;
+        Ok(EditlogVerification {
+            origin,
+            report: verifier.finish(),
+            protection: log.protection().err().map(|error| error.to_string()),
+            trusted,
+            outside: outside.into_iter().map(|(_, place)| place).collect(),
+        })
+    }
+
+    /// The proof that an event is in the editlog of a dataset. Blocks.
+    ///
+    /// # Errors
+    /// When there is no such editlog that the actor may know of, no such event, or it is not sealed.
+    pub fn prove_event(
+        &self,
+        actor: &Actor,
+        project: &str,
+        dataset: &str,
+        event: u64,
+    ) -> Result<InclusionProof, AppError> {
+        let (project, original) = self.original_of(actor, project, dataset)?;
+        let log = self.sealed_log(&project, &original)?;
+        let found = log.event(event)?.ok_or_else(|| AppError::not_found(format!("event {event} in this editlog")))?;
+        let (checkpoint, note) = self.last_checkpoint(&log)?;
+        let index = event.saturating_sub(1);
+        let hashes = log.prove_inclusion(index, checkpoint.size)?.ok_or_else(|| {
+            AppError::Conflict(format!(
+                "event {event} is not sealed yet: the last checkpoint is of {} events",
+                checkpoint.size
+            ))
+        })?;
+        let mut bytes = Vec::new();
+        line::write(&found, &mut bytes);
+        let event = String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned();
+        Ok(InclusionProof { event, index, hashes, checkpoint: note.parse().map_err(AppError::internal)? })
+    }
+
+    /// The proof that the editlog of a dataset continues what an older checkpoint tells of. Blocks.
+    ///
+    /// # Errors
+    /// When there is no such editlog that the actor may know of, or it is shorter than the checkpoint says.
+    pub fn prove_consistency(
+        &self,
+        actor: &Actor,
+        project: &str,
+        dataset: &str,
+        old: &Checkpoint,
+    ) -> Result<ConsistencyProof, AppError> {
+        let (project, original) = self.original_of(actor, project, dataset)?;
+        let log = self.sealed_log(&project, &original)?;
+        let (checkpoint, note) = self.last_checkpoint(&log)?;
+        let hashes = log.prove_consistency(old.size, checkpoint.size)?.ok_or_else(|| {
+            AppError::Conflict(format!(
+                "TRUNCATED: the log is sealed up to {} events, and the checkpoint tells of {}",
+                checkpoint.size, old.size
+            ))
+        })?;
+        Ok(ConsistencyProof { old_size: old.size, hashes, checkpoint: note.parse().map_err(AppError::internal)? })
+    }
+
+    /// Writes the editlog of a dataset with all that is needed to verify it; gives how many events were written. Blocks.
+    ///
+    /// # Errors
+    /// When there is no such editlog that the actor may know of, it cannot be read, or `out` not written.
+    pub fn export_bundle(
+        &self,
+        actor: &Actor,
+        project: &str,
+        dataset: &str,
+        out: impl Write,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<u64, AppError> {
+        let (project, original) = self.original_of(actor, project, dataset)?;
+        let log = self.sealed_log(&project, &original)?;
+        let manifest = Manifest {
+            format: BUNDLE_FORMAT.to_owned(),
+            origin: self.sealing(&project.key).origin(&original),
+            dataset: original.to_string(),
+            // Ids have no gaps; if some were made, the bundle is refused by whoever reads it, and verifying says why.
+            events: log.last_event()?,
+            hashes: log.size()?,
+        };
+        let writing = |error: std::io::Error| AppError::Unavailable(format!("the bundle cannot be written: {error}"));
+        let checkpoints = log.checkpoints(OWN_CHECKPOINTS_MAX)?;
+        let mut bundle = BundleWriter::new(out, &manifest, &self.sealing_keys(actor), &checkpoints).map_err(writing)?;
+        let mut written = 0;
+        log.scan(&mut |page| {
+            page.hashes.into_iter().try_for_each(|hash| bundle.push_hash(hash)).map_err(writing)?;
+            page.events.iter().try_for_each(|event| bundle.push_event(event)).map_err(writing)?;
+            written += page.events.len() as u64;
+            progress(written, manifest.events);
+            Ok::<_, AppError>(())
+        })?;
+        bundle.finish().and_then(|mut out| out.flush()).map_err(writing)?;
+        Ok(written)
+    }
+
+    /// The original whose editlog is meant by a dataset: the original itself, or its editlog.
+    fn original_of(
+        &self,
+        actor: &Actor,
+        project: &str,
+        dataset: &str,
+    ) -> Result<(Arc<Project>, DatasetName), AppError> {
+        let project = self.project(actor, project)?;
+        let definition = project
+            .datasets
+            .values()
+            .find(|definition| definition.name.as_str() == dataset)
+            .ok_or_else(|| AppError::not_found(format!("dataset `{dataset}`")))?;
+        let original = match &definition.location {
+            Location::Editlog { original } => original.clone(),
+            _ => definition.name.clone(),
+        };
+        Ok((project, original))
+    }
+
+    fn sealed_log(&self, project: &Project, original: &DatasetName) -> Result<SealedLog, AppError> {
+        Ok(SealedLog::open_sqlite(&self.inner.folder.editlogs(&project.key), original)?)
+    }
+
+    fn last_checkpoint(&self, log: &SealedLog) -> Result<(Checkpoint, String), AppError> {
+        let note = log.checkpoints(1)?.into_iter().next();
+        let note = note.ok_or_else(|| AppError::Conflict("nothing of this editlog is sealed yet".to_owned()))?;
+        let checkpoint = Checkpoint::peek(&note)
+            .map_err(|error| AppError::Conflict(format!("the last checkpoint of this editlog is damaged: {error}")))?;
+        Ok((checkpoint, note))
+    }
+}
+
+fn next_kept(kept: &mut Option<push::KeptHashes>) -> Result<Option<Hash>, AppError> {
+    kept.as_mut().map_or(Ok(None), push::KeptHashes::next)
+}
