@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use stet_domain::{Action, ClientEventId, DatasetName, Key, Login, NewEvent, Source};
-use stet_store::{Append, EditlogSettings, Editlogs, Expected};
+use stet_editlog::SignerKey;
+use stet_store::{Append, EditlogSettings, Editlogs, Expected, Sealing};
 use uuid::Uuid;
 
 const MEASURED: Duration = Duration::from_secs(4);
@@ -17,10 +18,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
     let folder = tempfile::tempdir_in(folder)?;
     let mut out = std::io::stdout();
-    writeln!(out, "clients  appends/s  commits/s   median ms      99 % ms")?;
-    for clients in [1, 16, 64] {
-        let editlogs =
-            Editlogs::open_sqlite(&folder.path().join(format!("{clients}.sqlite")), EditlogSettings::default())?;
+    writeln!(out, "clients  signed  appends/s  commits/s   median ms      99 % ms")?;
+    for (clients, signed) in [1, 16, 64].into_iter().flat_map(|clients| [(clients, false), (clients, true)]) {
+        let path = folder.path().join(format!("{clients}-{signed}.sqlite"));
+        let editlogs = Editlogs::open_sqlite(&path, settings(signed)?)?;
         let log = editlogs.initialise(&DatasetName::new("strikes")?).await?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = tokio::task::JoinSet::new();
@@ -51,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
         writeln!(
             out,
-            "{clients:7} {:10.0} {:10.0} {:11.2} {:12.2}",
+            "{clients:7} {signed:>7} {:10.0} {:10.0} {:11.2} {:12.2}",
             times.len() as f64 / seconds,
             editlogs.stats().commits as f64 / seconds,
             at(0.5),
@@ -61,7 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 
     // An import: whole requests of many events, then a scan as for a build.
     let path = folder.path().join("import.sqlite");
-    let editlogs = Editlogs::open_sqlite(&path, EditlogSettings::default())?;
+    let editlogs = Editlogs::open_sqlite(&path, settings(true)?)?;
     let log = editlogs.initialise(&DatasetName::new("strikes")?).await?;
     let started = Instant::now();
     for request in 0..20 {
@@ -78,6 +79,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     })?;
     writeln!(out, "scan: {:.0} events/s", events as f64 / started.elapsed().as_secs_f64())?;
     Ok(())
+}
+
+/// Leaves are always kept; `signed` logs have checkpoints too, as those of a node.
+fn settings(signed: bool) -> Result<EditlogSettings, Box<dyn std::error::Error + Send + Sync>> {
+    let signer = Arc::new(SignerKey::from_seed("rate.example", &[7; 32])?);
+    let sealing = signed.then(|| Sealing { signer, origin_prefix: "rate.example/T".to_owned() });
+    Ok(EditlogSettings { sealing, ..EditlogSettings::default() })
 }
 
 fn edit(client: u64, n: u64) -> Result<NewEvent, stet_domain::NameError> {

@@ -10,6 +10,7 @@ mod demo;
 mod editlogs;
 mod nodes;
 mod reading;
+mod sealing;
 mod serving;
 mod support;
 mod usage;
