@@ -51,6 +51,8 @@ pub enum ActorKind {
     Shell,
     /// Somebody who has not signed in.
     Visitor,
+    /// A program that brings bundles, and may do nothing else.
+    DeployToken,
 }
 
 /// The person or program on whose behalf a use case runs. Every use case takes one and decides by it.
@@ -82,6 +84,11 @@ impl Actor {
     pub fn shell(login: Login) -> Actor {
         let display_name = login.to_string();
         Actor { kind: ActorKind::Shell, ..Actor::user(login, display_name, Profile::Admin, BTreeSet::new()) }
+    }
+
+    /// A program with a deploy token of this name.
+    pub fn deploy_token(login: Login, name: String) -> Actor {
+        Actor { kind: ActorKind::DeployToken, ..Actor::user(login, name, Profile::Reader, BTreeSet::new()) }
     }
 
     /// Somebody who has not signed in: only what is public is there for them.

@@ -15,13 +15,13 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use stet_domain::access::Scope;
+use stet_domain::access::Permission;
 use stet_domain::bundle::{
     ApprovalStatement, BundlePath, ConnectionNeed, DEFINITIONS_BYTES_MAX, Feedback, FinalDecision, MANIFEST_FORMAT,
     Manifest, ManifestFile, ObjectDiff, STATEMENT_FORMAT, SourceNode, diff_files,
 };
 use stet_domain::project::{FileText, Location, Project, ProjectFiles, Role, load};
-use stet_domain::{Actor, ActorKind, DatasetName, LogDate, Profile, ProjectKey, flow};
+use stet_domain::{Actor, ActorKind, DatasetName, LogDate, ProjectKey, flow};
 use stet_store::node::{BundleRecord, NewDeployEvent};
 
 pub use archive::Bundle;
@@ -48,6 +48,9 @@ const LISTED_MAX: usize = 1_000;
 
 /// The longest release notes, in characters.
 const NOTES_CHARACTERS_MAX: usize = 20_000;
+
+/// What lets people look at the bundles of a project and at what is deployed.
+const BUNDLE_READERS: [Permission; 3] = [Permission::WriteContent, Permission::Deploy, Permission::Approve];
 
 /// A bundle to make.
 #[derive(Debug, Clone, Default)]
@@ -175,8 +178,7 @@ impl App {
     /// # Errors
     /// When the actor may not, the project's files are wrong, or data was asked for that cannot travel.
     pub async fn create_bundle(&self, actor: &Actor, project: &str, new: NewBundle) -> Result<BundleSummary, AppError> {
-        require_designer(actor)?;
-        let key = self.project(actor, project)?.key.clone();
+        let key = self.authorise(actor, project, &[Permission::WriteContent])?.key.clone();
         if new.notes.chars().count() > NOTES_CHARACTERS_MAX {
             return Err(AppError::Invalid(format!("release notes have at most {NOTES_CHARACTERS_MAX} characters")));
         }
@@ -209,13 +211,17 @@ impl App {
     /// # Errors
     /// When the actor may not, there is none, or more than one begins so.
     pub async fn bundle(&self, actor: &Actor, digest: &str) -> Result<BundleSummary, AppError> {
-        require_designer(actor)?;
+        if actor.kind == ActorKind::Visitor {
+            return Err(AppError::NotSignedIn);
+        }
         let missing = || AppError::not_found(format!("bundle `{}` on this node", digest.escape_debug()));
         let digest = digest.strip_prefix("sha256:").unwrap_or(digest).to_lowercase();
         if digest.len() < DIGEST_CHARACTERS_MIN || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
         }
         let mut found = self.inner.node.bundles_by_prefix(&digest).await?;
+        // A bundle of a project that the actor may not see is answered as one that is not there.
+        found.retain(|record| self.bundle_project(actor, record.project.as_str()).is_ok());
         match (found.pop(), found.is_empty()) {
             (Some(record), true) => Ok(BundleSummary { path: self.bundle_path(&record), record }),
             (None, _) => Err(missing()),
@@ -235,7 +241,11 @@ impl App {
         before: BundleSide,
         after: BundleSide,
     ) -> Result<Vec<ObjectDiff>, AppError> {
-        require_designer(actor)?;
+        for side in [&before, &after] {
+            if let BundleSide::Working(key) | BundleSide::Deployed(key) = side {
+                self.bundle_project(actor, key.as_str())?;
+            }
+        }
         let (before, after) = (self.side_files(before).await?, self.side_files(after).await?);
         blocking(move || Ok(diff_files(&before, &after))).await
     }
@@ -248,15 +258,22 @@ impl App {
         node_key(&self.inner.folder.signing_key(), &self.inner.config.name)
     }
 
-    /// The project whose bundles are meant: it need not be on this node yet.
-    pub(crate) fn bundle_project(&self, actor: &Actor, project: &str) -> Result<ProjectKey, AppError> {
-        let key = ProjectKey::new(project).map_err(|_| AppError::not_found(format!("project `{project}`")))?;
-        if require_designer(actor).is_err() {
-            // Whoever may not deploy learns nothing of projects that are not there yet.
-            self.project(actor, project)?;
+    /// The project whose bundles are meant: one in which the actor has one of these permissions. For an administrator of the
+    /// node it need not be there yet.
+    pub(crate) fn authorise_bundles(
+        &self,
+        actor: &Actor,
+        project: &str,
+        one_of: &[Permission],
+    ) -> Result<ProjectKey, AppError> {
+        if self.require_administrator(actor).is_ok() {
+            return ProjectKey::new(project).map_err(|_| AppError::not_found(format!("project `{project}`")));
         }
-        require_designer(actor)?;
-        Ok(key)
+        Ok(self.authorise(actor, project, one_of)?.key.clone())
+    }
+
+    pub(crate) fn bundle_project(&self, actor: &Actor, project: &str) -> Result<ProjectKey, AppError> {
+        self.authorise_bundles(actor, project, &BUNDLE_READERS)
     }
 
     pub(crate) fn bundle_path(&self, record: &BundleRecord) -> PathBuf {
@@ -556,12 +573,4 @@ pub(crate) fn write_whole(
     file.as_file().sync_all().map_err(archive::cannot_write)?;
     file.persist(path).map_err(|error| archive::cannot_write(error.error))?;
     Ok(())
-}
-
-pub(crate) fn require_designer(actor: &Actor) -> Result<(), AppError> {
-    if actor.profile >= Profile::Designer && actor.kind != ActorKind::Visitor && actor.scopes.has(Scope::Build) {
-        Ok(())
-    } else {
-        Err(AppError::NotAllowed("only a designer or an administrator may do this".to_owned()))
-    }
 }

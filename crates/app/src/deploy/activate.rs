@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use stet_domain::access::Permission;
 use stet_domain::bundle::FileEffect;
 use stet_domain::{Actor, ProjectKey};
 use stet_store::node::{Deployment, NewDeployEvent};
@@ -91,7 +92,7 @@ impl App {
     }
 
     async fn rollback_target(&self, actor: &Actor, project: &str, to: Option<&str>) -> Result<BundleSummary, AppError> {
-        let key = self.bundle_project(actor, project)?;
+        let key = self.authorise_bundles(actor, project, &[Permission::Deploy])?;
         let done: Vec<Deployment> = self
             .inner
             .node
@@ -127,8 +128,7 @@ impl App {
     }
 
     async fn carry_out(&self, actor: &Actor, bundle: BundleSummary, rollback: bool) -> Result<DeployPlan, AppError> {
-        self.require_administrator(actor)?;
-        let key = bundle.record.project.clone();
+        let key = self.authorise_bundles(actor, bundle.record.project.as_str(), &[Permission::Deploy])?;
         let folder = self.inner.folder.deploying(&key);
         let Some(_lock) = DeployLock::take(&folder)? else {
             return Err(AppError::Conflict(format!("another activation of `{key}` is under way: wait for its end")));

@@ -11,7 +11,8 @@ mod tokens;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use stet_domain::{Actor, LogDate, ProjectKey};
+use stet_domain::access::Permission;
+use stet_domain::{Actor, ActorKind, LogDate, ProjectKey};
 use stet_store::node::{ApprovalRecord, Deployment};
 
 pub use config::{DeployConfig, OnDrift, TrustedKey};
@@ -24,7 +25,7 @@ pub use stet_store::node::{DeployEvent, DeployToken};
 pub use tokens::DEPLOY_TOKEN_PREFIX;
 
 use crate::App;
-use crate::bundle::{APPROVAL_BYTES_MAX, Bundle, BundleSummary, Envelope, read_bundle, require_designer};
+use crate::bundle::{APPROVAL_BYTES_MAX, Bundle, BundleSummary, Envelope, read_bundle};
 use crate::datasets::blocking;
 use crate::error::AppError;
 
@@ -128,7 +129,7 @@ impl App {
     /// # Errors
     /// `Refused` with the reason, which is noted; when it cannot be written.
     pub async fn receive_bundle(&self, actor: &Actor, file: &Path) -> Result<BundleSummary, AppError> {
-        require_designer(actor)?;
+        self.require_bringer(actor)?;
         let source = file.to_owned();
         let read = blocking(move || read_bundle(&source)).await;
         let bundle = match read {
@@ -151,6 +152,9 @@ impl App {
             Err(error) => return Err(error),
         };
         let key = bundle.manifest.project.clone();
+        if actor.kind != ActorKind::DeployToken {
+            self.authorise_bundles(actor, key.as_str(), &[Permission::Deploy])?;
+        }
         let judgement = self.judge_entry(&bundle).await?;
         if !judgement.blockers.is_empty() {
             let text = judgement.blockers.join("; ");
@@ -187,7 +191,7 @@ impl App {
     /// # Errors
     /// When the actor may not, or the disk cannot be written.
     pub fn incoming_bundle(&self, actor: &Actor) -> Result<tempfile::NamedTempFile, AppError> {
-        require_designer(actor)?;
+        self.require_bringer(actor)?;
         let cannot = |error: std::io::Error| AppError::Unavailable(format!("cannot keep the bundle: {error}"));
         let folder = self.inner.folder.incoming();
         std::fs::create_dir_all(&folder).map_err(cannot)?;
@@ -209,7 +213,6 @@ impl App {
     /// # Errors
     /// `Refused` with the reason, which is noted: unknown person, wrong signature, another bundle or node.
     pub async fn receive_approval(&self, actor: &Actor, envelope: &[u8]) -> Result<GivenApproval, AppError> {
-        require_designer(actor)?;
         if envelope.len() > APPROVAL_BYTES_MAX {
             return Err(AppError::Refused(format!("an approval has at most {APPROVAL_BYTES_MAX} bytes")));
         }
@@ -266,14 +269,25 @@ impl App {
         })
     }
 
+    /// Fails unless the actor may bring bundles of some project.
+    fn require_bringer(&self, actor: &Actor) -> Result<(), AppError> {
+        let deploys = |(_, project): &(ProjectKey, Result<std::sync::Arc<stet_domain::project::Project>, AppError>)| {
+            project.as_ref().is_ok_and(|project| self.permissions(actor, project).has(Permission::Deploy))
+        };
+        if actor.kind == ActorKind::DeployToken || self.projects(actor).iter().any(deploys) {
+            return Ok(());
+        }
+        self.require_administrator(actor)
+    }
+
     /// Whether a bundle is good for this node.
     ///
     /// # Errors
     /// When it cannot be read, or is not what its manifest says.
     pub async fn verify_bundle(&self, actor: &Actor, file: &Path) -> Result<Verification, AppError> {
-        require_designer(actor)?;
         let file = file.to_owned();
         let bundle = blocking(move || read_bundle(&file)).await?;
+        self.bundle_project(actor, bundle.manifest.project.as_str())?;
         let judgement = self.judge_entry(&bundle).await?;
         Ok(Verification { bundle, judgement })
     }
@@ -358,7 +372,7 @@ impl App {
     /// # Errors
     /// When the actor may not.
     pub async fn deploy_projects(&self, actor: &Actor) -> Result<Vec<ProjectKey>, AppError> {
-        require_designer(actor)?;
+        self.require_administrator(actor)?;
         let mut keys = self.inner.projects.keys();
         if let Ok(entries) = std::fs::read_dir(self.inner.folder.root().join("bundles")) {
             keys.extend(entries.flatten().filter_map(|entry| ProjectKey::new(entry.file_name().to_str()?).ok()));

@@ -1,6 +1,6 @@
 //! Tokens with which a design node brings bundles to an automation node. They are good for nothing else.
 
-use stet_domain::{Actor, Login, Profile};
+use stet_domain::{Actor, Login};
 use stet_store::node::{DeployToken, NewDeployToken};
 
 use crate::App;
@@ -74,8 +74,7 @@ impl App {
         let now = self.inner.clock.now();
         let name = self.inner.node.deploy_token(secret_hash(token), now).await?.ok_or(AppError::NotSignedIn)?;
         let login = token_login(&name)?;
-        // The caller lets it do nothing but bring bundles.
-        Ok(Actor::user(login, name, Profile::Designer, Default::default()))
+        Ok(Actor::deploy_token(login, name))
     }
 }
 

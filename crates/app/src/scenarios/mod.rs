@@ -19,6 +19,12 @@ use crate::builds::{BuildMode, JobState};
 use crate::error::{AppError, Chain};
 use crate::{App, ProjectEvent};
 
+/// What lets people run scenarios.
+const RUNNERS: [Permission; 2] = [Permission::RunScenarios, Permission::WriteContent];
+
+/// What lets people look at scenarios and their runs.
+const READERS: [Permission; 3] = [Permission::ReadContent, Permission::RunScenarios, Permission::WriteContent];
+
 /// How many runs of a node may be under way.
 const OPEN_MAX: usize = 20;
 
@@ -115,7 +121,7 @@ impl App {
     /// # Errors
     /// When there is no such project that the actor may know of.
     pub async fn scenarios(&self, actor: &Actor, project: &str) -> Result<Vec<(Scenario, Option<Run>)>, AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.authorise(actor, project, &READERS)?;
         let mut scenarios = Vec::new();
         for scenario in project.scenarios.values() {
             let last = self.inner.node.scenario_runs(&project.key, Some(scenario.name.as_str()), 1).await?;
@@ -129,8 +135,7 @@ impl App {
     /// # Errors
     /// When the actor may not, there is no such scenario, or it is running already.
     pub async fn start_scenario(&self, actor: &Actor, project: &str, scenario: &str) -> Result<Run, AppError> {
-        let project = self.project(actor, project)?;
-        self.authorise(actor, project.key.as_str(), &[Permission::RunScenarios, Permission::WriteContent])?;
+        let project = self.authorise(actor, project, &RUNNERS)?;
         let scenario = find(&project, scenario)?.clone();
         let mut planned = Vec::new();
         flatten(&project, &scenario, &mut planned);
@@ -206,7 +211,7 @@ impl App {
         project: &str,
         id: Uuid,
     ) -> Result<(Run, Vec<ScenarioLogLine>), AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.authorise(actor, project, &READERS)?;
         let record = self.inner.node.scenario_run(id).await?.filter(|record| record.project == project.key);
         let record = record.ok_or_else(|| AppError::not_found("such run"))?;
         Ok((run_of(&record), self.inner.node.run_log(id, LOG_LINES_MAX).await?))
@@ -223,7 +228,7 @@ impl App {
         scenario: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Run>, AppError> {
-        let project = self.project(actor, project)?;
+        let project = self.authorise(actor, project, &READERS)?;
         if let Some(scenario) = scenario {
             find(&project, scenario)?;
         }

@@ -1,5 +1,6 @@
 //! Resetting edits: an editlog is emptied, where that is allowed. It is the only way by which events ever go.
 
+use stet_domain::access::Permission;
 use stet_domain::{Actor, DatasetName};
 
 use crate::App;
@@ -15,7 +16,7 @@ impl App {
     /// `Refused` on an automation node after the first edit; when the actor may not, or no webapp edits the dataset.
     pub async fn reset_edits(&self, actor: &Actor, project: &str, dataset: &str) -> Result<u64, AppError> {
         let project = self.project(actor, project)?;
-        crate::bundle::require_designer(actor)?;
+        self.authorise(actor, project.key.as_str(), &[Permission::WriteContent])?;
         let original: DatasetName = find(&project, dataset)?.name.clone();
         if project.webapp_on(&original).is_none() {
             return Err(AppError::Invalid(format!("`{original}` has no editlog: no webapp edits it")));
