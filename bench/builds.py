@@ -89,14 +89,28 @@ def _incremental(node: Node, name: str, full: list[Usage], repeats: int) -> Iter
     full_s = [usage.wall_s for usage in full]
     node.build("required")
     nothing = [node.build("required").wall_s for _ in range(repeats)]
-    one = []
-    for turn in range(repeats):
-        column, kind = next(iter(node.original.editable.items()))
-        assert kind in originals.NEW_VALUES
-        node.add_edit(_some_key(node.original, turn), column, str(1_000_000 + turn))
-        one.append(node.build("required").wall_s)
-    for measured, what in ((nothing, "again, nothing new"), (one, "again, one new edit")):
+    one = _one_edit_each(node, range(repeats))
+    # The same with the output as a folder of files, of which a rebuild writes one.
+    node.output_in_folder()
+    node.build("force")
+    one_in_folder = _one_edit_each(node, range(repeats, 2 * repeats))
+    for measured, what in (
+        (nothing, "again, nothing new"),
+        (one, "again, one new edit"),
+        (one_in_folder, "again, one new edit, output a folder"),
+    ):
         yield Line("builds", name, what, "s", {"stet": measured, "stet, full build": full_s}, ("stet, full build",))
+
+
+def _one_edit_each(node: Node, turns: range) -> list[float]:
+    """What a rebuild takes after one new edit, for each turn another one."""
+    column, kind = next(iter(node.original.editable.items()))
+    assert kind in originals.NEW_VALUES
+    taken = []
+    for turn in turns:
+        node.add_edit(_some_key(node.original, turn), column, str(1_000_000 + turn))
+        taken.append(node.build("required").wall_s)
+    return taken
 
 
 def _some_key(original: Original, turn: int) -> str:

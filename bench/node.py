@@ -98,6 +98,10 @@ class Node:
         """Where the edited dataset is."""
         return self.folder / "data" / PROJECT / f"{ORIGINAL}_edited.parquet"
 
+    def output_in_folder(self) -> None:
+        """Declares the edited dataset as a folder of Parquet files."""
+        self._write(f"datasets/{ORIGINAL}_edited.toml", f'path = "{ORIGINAL}_edited_parts.parquet/"\n')
+
     def fill(self, editlog: Path) -> None:
         """Writes the edits of a Parquet editlog into the node's own, which has to be there."""
         arguments = [str(self._editlog()), str(editlog), f"{ORIGINAL}_editlog"]
