@@ -232,6 +232,13 @@ enum Cell {
     Restore,
 }
 
+/// The cells of a column in touched rows, by the rows' numbers, and how many of them had and have an override.
+struct Cells {
+    cells: Vec<(u32, Cell)>,
+    had: u64,
+    has: u64,
+}
+
 impl<'w> Patch<'_, 'w> {
     /// The new leaves of the column, with the overrides as they were and as they are taken into the accounts and counted;
     /// none when no touched row has, or had, an override in it.
@@ -243,7 +250,7 @@ impl<'w> Patch<'_, 'w> {
     ) -> Result<Option<Vec<Chunk>>, EngineError> {
         let Some(place) = self.column.editable else { return Ok(None) };
         let name = &self.work.plan.editable[place].name;
-        let (cells, had, has) = self.cells(name, before, after)?;
+        let Cells { cells, had, has } = self.cells(name, before, after)?;
         if had + has == 0 {
             return Ok(None);
         }
@@ -263,14 +270,8 @@ impl<'w> Patch<'_, 'w> {
         Ok(Some(chunks.into_iter().map(from_original).collect()))
     }
 
-    /// What becomes of the cells of the column in touched rows, in order of the rows, and how many of them had and have an
-    /// override.
-    fn cells(
-        &self,
-        name: &str,
-        before: &mut Editor<'_>,
-        after: &mut Editor<'w>,
-    ) -> Result<(Vec<(u32, Cell)>, u64, u64), EngineError> {
+    /// What becomes of the cells of the column in touched rows, in order of the rows.
+    fn cells(&self, name: &str, before: &mut Editor<'_>, after: &mut Editor<'w>) -> Result<Cells, EngineError> {
         let work = self.work;
         let (old, new) = (self.earlier.before.column(name), after.rules.replay().column(name));
         let had = |hit: &Hit| {
@@ -305,7 +306,7 @@ impl<'w> Patch<'_, 'w> {
             });
             cells.push((hit.row, value.map_or(Cell::Restore, Cell::Set)));
         }
-        Ok((cells, had_count, has_count))
+        Ok(Cells { cells, had: had_count, has: has_count })
     }
 
     /// Writes the column of the present output anew with other values in some cells.
