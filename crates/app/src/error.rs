@@ -90,6 +90,8 @@ impl From<StoreError> for AppError {
             StoreError::TooManyEvents { .. }
             | StoreError::EventTooLong { .. }
             | StoreError::EventIdTwice { .. }
+            | StoreError::NotThere { .. }
+            | StoreError::Unusable(_)
             | StoreError::Refused { .. } => AppError::Invalid(error.to_string()),
             StoreError::Busy { .. }
             | StoreError::Locked { .. }
@@ -109,8 +111,6 @@ impl From<StoreError> for AppError {
             | StoreError::NewerVersion { .. }
             | StoreError::Altered { .. }
             | StoreError::NotAllowed { .. }
-            | StoreError::NotThere { .. }
-            | StoreError::Unusable(_)
             | StoreError::OtherNode { .. }
             | StoreError::NameTaken { .. }
             | StoreError::NameReserved { .. } => AppError::Configuration(error.to_string()),

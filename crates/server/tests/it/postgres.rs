@@ -134,7 +134,7 @@ async fn a_build_inside_the_database_equals_a_build_of_files() {
         assert_eq!(plain(inside), plain(files));
     }
     // In the database's own eyes: the order of the original, and types that hold whatever people may type.
-    assert_eq!(database.sql("SELECT size IS NULL, speed_knots, diverted_to IS NULL FROM strikes_edited WHERE strike_id IN (3, 5) ORDER BY 1 DESC, 2"), "t|200|t\nf|599|t");
+    assert_eq!(database.sql("SELECT size IS NULL, speed_knots, diverted_to IS NULL FROM strikes_edited WHERE strike_id IN (3, 5) ORDER BY 1 DESC, 2"), "t|130|t\nf|599|t");
     assert_eq!(database.sql("SELECT strike_id FROM strikes_edited LIMIT 4"), "1\n2\n3\n4");
     assert_eq!(database.sql("SELECT cost_repair FROM strikes_edited WHERE strike_id = 2"), "0.1");
     assert_eq!(database.sql("SELECT count(*) FROM pg_class WHERE relname LIKE 'stet\\_%' AND relkind = 'r'"), "0");
@@ -219,7 +219,7 @@ async fn an_original_in_the_database_can_have_its_outputs_in_files_and_the_rever
     let setup = dataset(
         connected(&database),
         "strikes",
-        "connection = \"pg\"\nquery = \"SELECT * FROM strikes -- all\"\nkey = [\"strike_id\"]\n",
+        "connection = \"pg\"\nquery = \"SELECT * FROM public.strikes -- all\"\nkey = [\"strike_id\"]\n",
     );
     let mixed = setup.start().await;
     edit(&mixed).await;
@@ -243,7 +243,7 @@ async fn what_is_wrong_with_a_table_is_said_without_the_databases_words() {
     database.sql("CREATE TABLE twice AS SELECT 1 AS id, 'a' AS x UNION ALL SELECT 1, 'b' UNION ALL SELECT NULL, 'c'");
     let setup = all_inside(&database);
     let setup = dataset(setup, "gone", "connection = \"pg\"\ntable = \"nowhere.gone\"\n");
-    let setup = dataset(setup, "wrong", "connection = \"pg\"\nquery = \"SELECT nothing FROM strikes\"\n");
+    let setup = dataset(setup, "wrong", "connection = \"pg\"\nquery = \"SELECT nothing FROM public.strikes\"\n");
     let node = dataset(setup, "elsewhere", "connection = \"other\"\ntable = \"x\"\n").start().await;
     let client = node.signed_in(DESIGNER).await;
     for (dataset, expected) in [

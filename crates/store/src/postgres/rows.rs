@@ -321,7 +321,11 @@ pub(super) fn not_there(config: &PostgresConfig, source: &RowSource, error: post
         // The author of a query needs the database's words about it; they speak of nothing else.
         (RowSource::Query(_), Some(state)) if state.starts_with("42") && state != "42501" => {
             let words = error.as_db_error().map_or_else(String::new, |error| error.message().to_owned());
-            StoreError::Unusable(format!("the query of the dataset is wrong: {words}"))
+            let hint = match state {
+                "42P01" => "; name tables with their schema, such as public.strikes",
+                _ => "",
+            };
+            StoreError::Unusable(format!("the query of the dataset is wrong: {words}{hint}"))
         }
         _ => StoreError::from_postgres(config, Doing::Reading, error),
     }
