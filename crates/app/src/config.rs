@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -40,6 +40,8 @@ pub struct NodeConfig {
     pub deploy: DeployConfig,
     /// How editlogs are sealed.
     pub sealing: SealingConfig,
+    /// The node's audit trail.
+    pub audit: AuditConfig,
 }
 
 /// How editlogs are sealed.
@@ -57,6 +59,15 @@ pub struct PushTarget {
     /// A folder, best one that those who own the node's database cannot write; relative to the node's folder unless it is
     /// absolute.
     pub folder: PathBuf,
+}
+
+/// The node's audit trail.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// The file to which a running node also writes the trail, one JSON object on a line; relative to the node's folder
+    /// unless it is absolute.
+    pub file: Option<PathBuf>,
 }
 
 /// The file as it is written.
@@ -79,6 +90,8 @@ struct NodeFile {
     deploy: DeployConfig,
     #[serde(default)]
     sealing: SealingConfig,
+    #[serde(default)]
+    audit: AuditConfig,
 }
 
 /// What a node is for.
@@ -199,6 +212,7 @@ impl NodeConfig {
             limits: file.limits,
             deploy: file.deploy,
             sealing: file.sealing,
+            audit: file.audit,
         })
     }
 }

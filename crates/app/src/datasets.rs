@@ -1,10 +1,12 @@
 //! Datasets: where they are, what is in them, and how they leave.
 
+use std::collections::HashMap;
 use std::io::Write;
+use std::ops::ControlFlow;
 
 use stet_domain::access::{Permission, Use, may_read_dataset};
 use stet_domain::project::{Column, Dataset, Format, Location, Project, Role};
-use stet_domain::{Actor, DatasetName, EventId};
+use stet_domain::{Actor, ActorKind, DatasetName, EventId};
 use stet_engine::build::{export as write_dataset, write_events};
 use stet_engine::control::Control;
 use stet_engine::read::FileSource;
@@ -16,7 +18,7 @@ use crate::builds::BuildReport;
 use crate::config::Connection;
 use crate::error::AppError;
 use crate::flow::{FlowNode, FlowState};
-use crate::webapp::find_webapp;
+use crate::webapp::{Viewer, find_webapp};
 
 /// The most rows of a preview.
 const PREVIEW_ROWS_MAX: usize = 1_000;
@@ -185,7 +187,7 @@ impl App {
         .await
     }
 
-    /// Writes a dataset out and gives the count of its rows. Blocks.
+    /// Writes a dataset out and gives the count of its rows. Blocks: call it by `spawn_blocking`.
     ///
     /// # Errors
     /// When there is no such dataset that the actor may know of, its data cannot be read, or `out` not written.
@@ -199,9 +201,30 @@ impl App {
     ) -> Result<u64, AppError> {
         let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
         self.authorise(actor, project.key.as_str(), &[Permission::ExportData])?;
+        let object = format!("dataset {}.{}", project.key, definition.name);
+        self.note_blocking(self.entry(actor, "dataset.export", object, ""))?;
+        self.write_rows(&project, &definition, format, out)
+    }
+
+    /// Reads a dataset to its end, to see whether that can be done, and gives the count of its rows. Blocks.
+    ///
+    /// # Errors
+    /// As [`App::export`], but it takes no right to export.
+    pub fn read_through(&self, actor: &Actor, project: &str, dataset: &str) -> Result<u64, AppError> {
+        let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
+        self.write_rows(&project, &definition, ExportFormat::Jsonl, std::io::sink())
+    }
+
+    fn write_rows(
+        &self,
+        project: &Project,
+        definition: &Dataset,
+        format: ExportFormat,
+        out: impl Write + Send,
+    ) -> Result<u64, AppError> {
         if let Location::Editlog { original, .. } = &definition.location {
             // An editlog that nobody has opened yet is one without events.
-            let place = self.editlog_place(&project, original)?;
+            let place = self.editlog_place(project, original)?;
             if !place.is_initialised(original)? {
                 let none = std::iter::empty::<Result<Vec<stet_domain::Event>, AppError>>();
                 return export_editlog(none, format, out);
@@ -209,7 +232,7 @@ impl App {
             let reader = place.reader(self.inner.node_id, original)?;
             return export_editlog(pages_of(&reader), format, out);
         }
-        let source = self.ready_source(&project, &definition)?;
+        let source = self.ready_source(project, definition)?;
         Ok(write_dataset(&source, out, format.options(), &Control::unwatched())?.1)
     }
 
@@ -224,20 +247,34 @@ impl App {
         self.editlog_reader_of(&project, &original)
     }
 
-    /// The original of a webapp that the actor may look at, and a blocking reader of its editlog.
+    /// The edits of a webapp, as far as the actor sees its rows. A table that cannot be opened, since its original is
+    /// broken, has them all the same.
     ///
     /// # Errors
-    /// When there is no such webapp that the actor may see, or its editlog was never begun.
-    pub fn webapp_editlog_reader(
-        &self,
-        actor: &Actor,
-        project: &str,
-        webapp: &str,
-    ) -> Result<(DatasetName, EditlogReader), AppError> {
-        let project = self.authorise_webapp(actor, project, webapp, Use::View)?;
-        let (_, webapp) = find_webapp(&project, webapp)?;
-        let reader = self.editlog_reader_of(&project, &webapp.original)?;
-        Ok((webapp.original.clone(), reader))
+    /// When there is no such webapp that the actor may see, or its editlog was never begun. Visitors are asked to sign in.
+    pub async fn webapp_edits(&self, actor: &Actor, project: &str, webapp: &str) -> Result<WebappEdits, AppError> {
+        let found = self.authorise_webapp(actor, project, webapp, Use::View)?;
+        if actor.kind == ActorKind::Visitor {
+            return Err(AppError::NotSignedIn);
+        }
+        let definition = find_webapp(&found, webapp)?.1.clone();
+        let object = format!("dataset {}.{}", found.key, definition.original.editlog());
+        self.note(self.entry(actor, "dataset.export", object, format!("by webapp {webapp}"))).await?;
+        // Opening the table makes its log.
+        let viewer = match self.viewer(actor, project, webapp).await {
+            Ok(viewer) => Some(viewer),
+            Err(error) if definition.see.is_some() => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, project, webapp, "the edits of a table that cannot be opened are read");
+                None
+            }
+        };
+        let app = self.clone();
+        blocking(move || {
+            let reader = app.editlog_reader_of(&found, &definition.original)?;
+            Ok(WebappEdits { original: definition.original, reader, viewer })
+        })
+        .await
     }
 
     /// Where the files of a dataset are and how to read them; for a table, those of its copy, whether it is there or not.
@@ -305,6 +342,29 @@ impl App {
             })
             .collect();
         Ok(Preview { columns: editlog_columns(), rows, offset, total: Some(total) })
+    }
+}
+
+/// The edits of a webapp as one actor sees them.
+pub struct WebappEdits {
+    /// The dataset that is edited.
+    pub original: DatasetName,
+    reader: EditlogReader,
+    viewer: Option<Viewer>,
+}
+
+impl WebappEdits {
+    /// Goes through the edits, oldest first, until `visit` breaks. Blocks.
+    ///
+    /// # Errors
+    /// When the log cannot be read to its end.
+    pub fn scan(&self, visit: &mut dyn FnMut(stet_domain::Event) -> ControlFlow<()>) -> Result<(), AppError> {
+        let mut known = HashMap::new();
+        self.reader.scan(None, None, &mut |event| match &self.viewer {
+            Some(viewer) if !viewer.sees_event(&event, &mut known) => ControlFlow::Continue(()),
+            _ => visit(event),
+        })?;
+        Ok(())
     }
 }
 

@@ -29,7 +29,8 @@ impl App {
                 "the description of a group has at most {DESCRIPTION_CHARACTERS_MAX} characters"
             )));
         }
-        self.inner.node.create_group(&name, description.trim(), self.inner.clock.now()).await?;
+        let entry = self.entry(actor, "group.add", format!("group {name}"), "");
+        self.inner.node.audited(entry).create_group(&name, description.trim(), self.inner.clock.now()).await?;
         Ok(())
     }
 
@@ -48,7 +49,9 @@ impl App {
     /// When the actor is no administrator, or there is no such group.
     pub async fn remove_group(&self, actor: &Actor, name: &str) -> Result<(), AppError> {
         self.require_administrator(actor)?;
-        Ok(self.inner.node.delete_group(&parse_group(name)?).await?)
+        let name = parse_group(name)?;
+        let entry = self.entry(actor, "group.remove", format!("group {name}"), "");
+        Ok(self.inner.node.audited(entry).delete_group(&name).await?)
     }
 
     /// Puts a user into a group. Whether the user was not in it before.
@@ -57,7 +60,9 @@ impl App {
     /// When the actor is no administrator, or there is no such group or user.
     pub async fn add_to_group(&self, actor: &Actor, name: &str, login: &str) -> Result<bool, AppError> {
         self.require_administrator(actor)?;
-        Ok(self.inner.node.add_group_member(&parse_group(name)?, &parse_login(login)?).await?)
+        let (name, login) = (parse_group(name)?, parse_login(login)?);
+        let entry = self.entry(actor, "group.add_user", format!("group {name}"), format!("user {login}"));
+        Ok(self.inner.node.audited(entry).add_group_member(&name, &login).await?)
     }
 
     /// Takes a user out of a group. Whether the user was in it.
@@ -66,7 +71,9 @@ impl App {
     /// When the actor is no administrator, or there is no such group.
     pub async fn remove_from_group(&self, actor: &Actor, name: &str, login: &str) -> Result<bool, AppError> {
         self.require_administrator(actor)?;
-        Ok(self.inner.node.remove_group_member(&parse_group(name)?, &parse_login(login)?).await?)
+        let (name, login) = (parse_group(name)?, parse_login(login)?);
+        let entry = self.entry(actor, "group.remove_user", format!("group {name}"), format!("user {login}"));
+        Ok(self.inner.node.audited(entry).remove_group_member(&name, &login).await?)
     }
 }
 

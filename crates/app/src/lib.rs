@@ -4,6 +4,7 @@
 //! No HTTP and no SQL text here.
 
 mod access;
+mod audit;
 mod builds;
 mod bundle;
 mod clock;
@@ -23,6 +24,7 @@ mod sealing;
 mod sessions;
 mod tables;
 mod users;
+mod visitors;
 pub mod webapp;
 
 use std::collections::HashMap;
@@ -33,6 +35,7 @@ use stet_domain::{Actor, ProjectKey};
 use stet_store::{Editlogs, NodeDatabase, Postgres};
 use tokio::sync::{Mutex, broadcast};
 
+pub use audit::{AUDIT_EVENTS_MAX, AuditEvent, AuditLine, AuditOutcome, AuditQuery};
 pub use builds::{
     BuildMode, BuildReport, Job, JobId, JobState, LogLine, Progress, ReportFile, ReportFiles, Step, StepState,
 };
@@ -42,9 +45,9 @@ pub use bundle::{
 };
 pub use clock::Clock;
 pub use config::{
-    Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig, NodeRole, PushTarget, SealingConfig,
+    AuditConfig, Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig, NodeRole, PushTarget, SealingConfig,
 };
-pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview};
+pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview, WebappEdits};
 pub use deploy::{
     DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken, DeploymentSummary, Drift,
     GivenApproval, Health, HistoryEffect, HistoryRow, Judgement, OnDrift, PlanConnection, PlanData, PlanObject,
@@ -58,10 +61,10 @@ pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
 pub use scenarios::{Run, RunState, RunSteps};
 pub use sealing::{EditlogVerification, Evidence, PUSH_INTERVAL_S, Pushed};
-pub use sessions::{SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
-pub use stet_store::node::Group;
-pub use stet_store::node::ScenarioLogLine;
+pub use sessions::{OpenSession, SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
+pub use stet_store::node::{ApiToken, Group, ScenarioLogLine, User};
 pub use users::{NewToken, NewUser};
+pub use visitors::VISITOR_EDITS_MAX;
 
 /// The most messages about a project that a slow listener may be behind before it has to look anew.
 const PROJECT_EVENTS_MAX: usize = 1024;
@@ -81,6 +84,7 @@ struct Inner {
     credentials: sessions::Credentials,
     /// Which node this is; chosen when its database was made.
     node_id: uuid::Uuid,
+    visitors: visitors::Visitors,
     projects: Projects,
     editlogs: Mutex<HashMap<editlogs::PlaceKey, Editlogs>>,
     /// The databases of the configuration, by connection.
@@ -134,6 +138,7 @@ impl App {
                 runs: scenarios::Runs::default(),
                 webapps: webapp::OpenWebapps::default(),
                 credentials: sessions::Credentials::default(),
+                visitors: visitors::Visitors::default(),
                 editlogs: Mutex::default(),
                 databases,
                 project_events: std::sync::Mutex::default(),

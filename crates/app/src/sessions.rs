@@ -3,18 +3,29 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use stet_domain::{Actor, LogDate, Login};
+use stet_domain::access::Scopes;
+use stet_domain::{Actor, ActorKind, LogDate, Login};
 use stet_store::NodeDatabase;
-use stet_store::node::{ApiToken, NewSession, Session, TokenHash, User};
+use stet_store::node::{
+    ApiToken, AuditOutcome, ListedSession, NewAuditEvent, NewSession, PasswordHash, Session, TokenHash, User,
+};
 
 use crate::App;
 use crate::clock::after_s;
 use crate::error::AppError;
 use crate::password::{self, PASSWORD_BYTES_MAX, new_secret, secret_hash};
 
-/// How many failed attempts one client address has in [`ATTEMPTS_WINDOW_S`]; one login has five times as many, from all
-/// addresses together.
+/// How many failed attempts one client has in [`ATTEMPTS_WINDOW_S`]: an address, or a device that is known.
 pub const SESSION_ATTEMPTS_MAX: u64 = 10;
+
+/// How many failed attempts one login has in the same time, from all clients that are not known together.
+const LOGIN_ATTEMPTS_MAX: u64 = 50;
+
+/// The most devices that are remembered of one user; the one that was used longest ago is forgotten first.
+const DEVICES_MAX: usize = 20;
+
+/// How much of what a client calls itself is kept, in characters.
+const AGENT_CHARACTERS_MAX: usize = 200;
 
 /// The time over which failed attempts count, in seconds.
 const ATTEMPTS_WINDOW_S: i64 = 60;
@@ -34,6 +45,10 @@ pub struct SignIn {
     pub password: String,
     /// The address of the client, to slow down guessing.
     pub client: String,
+    /// What the client calls itself, to tell the user's sessions apart; may be empty.
+    pub agent: String,
+    /// The secret of the device, if the client has one of an earlier sign-in.
+    pub device: Option<String>,
 }
 
 /// A new session.
@@ -41,6 +56,8 @@ pub struct SignIn {
 pub struct SignedIn {
     /// The secret that the client shows with each request; kept nowhere else.
     pub secret: String,
+    /// The secret of the device, to be shown when somebody signs in on it again; it opens nothing.
+    pub device: String,
     /// Who signed in.
     pub actor: Actor,
     /// When the session ends at the latest.
@@ -103,9 +120,20 @@ impl App {
         if request.password.len() > PASSWORD_BYTES_MAX || attempted.len() > PASSWORD_BYTES_MAX {
             return Err(AppError::WrongCredentials);
         }
+        // A device that this user signed in on before is counted by itself: whoever tries passwords from elsewhere, even from
+        // the same network, cannot lock its owner out. (OWASP calls this device cookies.)
+        let known = Login::new(attempted.clone()).ok().zip(request.device.as_deref().map(secret_hash));
+        let device = match known {
+            Some((login, device)) if node.is_known_device(device, &login).await? => Some(device),
+            _ => None,
+        };
+        let client = match device {
+            Some(device) => format!("device {}", password::hex(&device.0)),
+            None => request.client.clone(),
+        };
+        let failures = node.sign_in_failures(&attempted, &client, since).await?;
         // The count of a login slows down guessing from many machines, that of a client guessing on many logins.
-        let failures = node.sign_in_failures(&attempted, &request.client, since).await?;
-        if failures.of_login >= 5 * SESSION_ATTEMPTS_MAX || failures.of_client >= SESSION_ATTEMPTS_MAX {
+        if failures.of_client >= SESSION_ATTEMPTS_MAX || (device.is_none() && failures.of_login >= LOGIN_ATTEMPTS_MAX) {
             return Err(AppError::TooManyAttempts { retry_after_s: ATTEMPTS_WINDOW_S.unsigned_abs() });
         }
         let user = match Login::new(attempted.clone()) {
@@ -114,23 +142,40 @@ impl App {
         };
         let hash = user.as_ref().filter(|user| !user.disabled).and_then(|user| user.password_hash.clone());
         if !password::verify(request.password, hash.map(|hash| hash.0)).await? {
-            node.record_sign_in_failure(&attempted, &request.client, now).await?;
+            let entry = NewAuditEvent {
+                at: now,
+                user: attempted.clone(),
+                action: "session.sign_in".to_owned(),
+                object: String::new(),
+                address: Some(request.client),
+                outcome: AuditOutcome::Refused,
+                detail: "wrong login or password".to_owned(),
+            };
+            node.audited(entry).record_sign_in_failure(&attempted, &client, now).await?;
             return Err(AppError::WrongCredentials);
         }
         let Some(user) = user else { return Err(AppError::WrongCredentials) };
+        let actor = actor_of(user).at(request.client.clone());
         let secret = new_secret();
         let expires_at = after_s(now, self.inner.config.login.session_idle_minutes * 60);
-        node.create_session(NewSession {
+        let session = NewSession {
             token_hash: secret_hash(&secret),
-            login: user.login.clone(),
+            login: actor.login.clone(),
             created_at: now,
             expires_at,
             sessions_max: SESSIONS_MAX,
-        })
-        .await?;
-        node.set_last_sign_in(&user.login, now).await?;
-        tracing::info!(user = %user.login, "signed in");
-        Ok(SignedIn { secret, actor: actor_of(user).at(request.client), expires_at })
+            client: request.client,
+            agent: request.agent.chars().take(AGENT_CHARACTERS_MAX).collect(),
+        };
+        node.audited(self.entry(&actor, "session.sign_in", "", "")).create_session(session).await?;
+        node.set_last_sign_in(&actor.login, now).await?;
+        let device = match request.device.filter(|_| device.is_some()) {
+            Some(device) => device,
+            None => new_secret(),
+        };
+        node.remember_device(secret_hash(&device), &actor.login, now, DEVICES_MAX).await?;
+        tracing::info!(user = %actor.login, "signed in");
+        Ok(SignedIn { secret, device, actor, expires_at })
     }
 
     /// Whose session a secret opens.
@@ -185,9 +230,110 @@ impl App {
     }
 
     /// Ends a session; one that has ended already is no failure.
-    pub async fn sign_out(&self, secret: &str) -> Result<(), AppError> {
-        self.inner.node.delete_session(secret_hash(secret)).await?;
+    pub async fn sign_out(&self, actor: &Actor, secret: &str) -> Result<(), AppError> {
+        self.inner
+            .node
+            .audited(self.entry(actor, "session.sign_out", "", ""))
+            .delete_session(secret_hash(secret))
+            .await?;
         Ok(())
+    }
+
+    /// The sessions of the actor that are good now, newest first, and which of them a secret opens.
+    ///
+    /// # Errors
+    /// When the actor is no user in a session.
+    pub async fn sessions(&self, actor: &Actor, secret: &str) -> Result<Vec<OpenSession>, AppError> {
+        require_own_session(actor)?;
+        let mine = secret_hash(secret);
+        let sessions = self.inner.node.sessions_of(&actor.login, self.inner.clock.now()).await?;
+        let open = |session: ListedSession| OpenSession {
+            id: session_id(session.token_hash),
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            client: session.client,
+            agent: session.agent,
+            current: session.token_hash == mine,
+        };
+        Ok(sessions.into_iter().map(open).collect())
+    }
+
+    /// Ends one session of the actor, by its id in the list.
+    ///
+    /// # Errors
+    /// When the actor is no user in a session, or has no such session.
+    pub async fn end_session(&self, actor: &Actor, id: &str) -> Result<(), AppError> {
+        require_own_session(actor)?;
+        let sessions = self.inner.node.sessions_of(&actor.login, self.inner.clock.now()).await?;
+        let found = sessions.into_iter().find(|session| session_id(session.token_hash) == id);
+        let session = found.ok_or_else(|| AppError::not_found("such session of yours"))?;
+        let entry = self.entry(actor, "session.end", format!("session since {}", session.created_at), "");
+        self.inner.node.audited(entry).delete_session(session.token_hash).await?;
+        Ok(())
+    }
+
+    /// Changes the actor's own password. The other sessions end; the one with this secret goes on.
+    ///
+    /// # Errors
+    /// `Invalid` when the present password is not the one that was given, or the new one is too short.
+    pub async fn change_password(
+        &self,
+        actor: &Actor,
+        secret: &str,
+        current: String,
+        new: String,
+    ) -> Result<(), AppError> {
+        require_own_session(actor)?;
+        password::check_new(&new)?;
+        let now = self.inner.clock.now();
+        // Whoever found a session open guesses no faster than at the door.
+        let client = format!("session {}", session_id(secret_hash(secret)));
+        let since = after_s(now, -ATTEMPTS_WINDOW_S);
+        let failures = self.inner.node.sign_in_failures(actor.login.as_str(), &client, since).await?;
+        if failures.of_client >= SESSION_ATTEMPTS_MAX || current.len() > PASSWORD_BYTES_MAX {
+            return Err(AppError::TooManyAttempts { retry_after_s: ATTEMPTS_WINDOW_S.unsigned_abs() });
+        }
+        let user = self.inner.node.user(actor.login.as_str()).await?.ok_or(AppError::NotSignedIn)?;
+        let mut entry = self.entry(actor, "user.password", format!("user {}", actor.login), "by the user");
+        if !password::verify(current, user.password_hash.map(|hash| hash.0)).await? {
+            entry.outcome = AuditOutcome::Refused;
+            self.inner.node.audited(entry).record_sign_in_failure(actor.login.as_str(), &client, now).await?;
+            return Err(AppError::Invalid("this is not your present password".to_owned()));
+        }
+        let hash = PasswordHash(password::hash(new).await?);
+        self.inner.node.audited(entry).set_password_hash(&actor.login, hash, Some(secret_hash(secret))).await?;
+        Ok(())
+    }
+}
+
+/// A session of the actor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSession {
+    /// By which it can be ended; opens nothing.
+    pub id: String,
+    /// When the user signed in.
+    pub created_at: LogDate,
+    /// When it ends if it is not used.
+    pub expires_at: LogDate,
+    /// The network address from which the user signed in.
+    pub client: String,
+    /// What the client called itself then.
+    pub agent: String,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// The start of the hash of the session's secret: enough to tell a user's sessions apart.
+fn session_id(hash: TokenHash) -> String {
+    password::hex(&hash.0[..8])
+}
+
+/// A token is no session: it neither sees sessions nor changes passwords.
+fn require_own_session(actor: &Actor) -> Result<(), AppError> {
+    match actor.kind {
+        ActorKind::User if actor.scopes == Scopes::ALL => Ok(()),
+        ActorKind::Visitor => Err(AppError::NotSignedIn),
+        _ => Err(AppError::NotAllowed("sign in to do this: a limited token cannot".to_owned())),
     }
 }
 

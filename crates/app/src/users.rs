@@ -1,6 +1,7 @@
 //! Users and API tokens.
 
 use stet_domain::access::Scopes;
+use stet_domain::name::looks_reserved;
 use stet_domain::{Actor, ActorKind, LogDate, Login, Profile};
 use stet_store::node::{ApiToken, NewApiToken, NewUser as StoredUser, PasswordHash, User};
 
@@ -35,8 +36,8 @@ pub struct NewToken {
     pub scopes: Scopes,
 }
 
-/// Names that would be mistaken for visitors who have not signed in.
-const RESERVED: [&str; 4] = ["none", "null", "anonymous", "system"];
+/// The longest name for people, in characters.
+const DISPLAY_NAME_CHARACTERS_MAX: usize = 100;
 
 impl App {
     /// Adds a user.
@@ -47,17 +48,21 @@ impl App {
         self.require_administrator(actor)?;
         let login =
             Login::new(user.login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))?;
-        if RESERVED.contains(&login.as_str()) {
+        // People at the shell go by such names.
+        if looks_reserved(login.as_str()) || login.as_str().ends_with("@shell") {
             return Err(AppError::Invalid(format!("`{login}` is reserved: choose another login")));
         }
         password::check_new(&user.password)?;
         let display_name = match user.display_name.trim() {
             "" => login.to_string(),
-            name => name.to_owned(),
+            name => check_display_name(name)?.to_owned(),
         };
         let password_hash = Some(PasswordHash(password::hash(user.password).await?));
+        let entry =
+            self.entry(actor, "user.add", format!("user {login}"), format!("profile {}", user.profile.as_str()));
         self.inner
             .node
+            .audited(entry)
             .create_user(StoredUser {
                 login,
                 display_name,
@@ -90,7 +95,8 @@ impl App {
                 "another administrator has to do this: you would lock yourself out".to_owned(),
             ));
         }
-        Ok(self.inner.node.set_profile(&login, profile).await?)
+        let entry = self.entry(actor, "user.profile", format!("user {login}"), format!("profile {}", profile.as_str()));
+        Ok(self.inner.node.audited(entry).set_profile(&login, profile).await?)
     }
 
     /// Shuts a user out at once, or lets the user in again. Sessions and tokens end; the name stays in the logs.
@@ -100,10 +106,12 @@ impl App {
     pub async fn set_user_disabled(&self, actor: &Actor, login: &str, disabled: bool) -> Result<(), AppError> {
         self.require_administrator(actor)?;
         let login = parse_login(login)?;
+        let action = if disabled { "user.disable" } else { "user.enable" };
+        let node = self.inner.node.audited(self.entry(actor, action, format!("user {login}"), ""));
         if disabled {
-            self.inner.node.disable_user(&login, self.inner.clock.now()).await?;
+            node.disable_user(&login, self.inner.clock.now()).await?;
         } else {
-            self.inner.node.enable_user(&login).await?;
+            node.enable_user(&login).await?;
         }
         Ok(())
     }
@@ -117,7 +125,8 @@ impl App {
         self.require_self_or_administrator(actor, &login)?;
         password::check_new(&password)?;
         let hash = PasswordHash(password::hash(password).await?);
-        self.inner.node.set_password_hash(&login, hash, None).await?;
+        let entry = self.entry(actor, "user.password", format!("user {login}"), "");
+        self.inner.node.audited(entry).set_password_hash(&login, hash, None).await?;
         Ok(())
     }
 
@@ -130,8 +139,19 @@ impl App {
         self.require_self_or_administrator(actor, &login)?;
         let secret = format!("stet_{}", new_secret());
         let now = self.inner.clock.now();
+        let entry = self.entry(
+            actor,
+            "token.add",
+            format!("token {} of user {login}", token.name),
+            format!(
+                "scopes {}, {}",
+                token.scopes,
+                token.days.map_or("no end".to_owned(), |days| format!("{days} days"))
+            ),
+        );
         self.inner
             .node
+            .audited(entry)
             .create_api_token(NewApiToken {
                 token_hash: secret_hash(&secret),
                 login,
@@ -159,6 +179,16 @@ impl App {
         Ok(self.inner.node.api_tokens(None).await?)
     }
 
+    /// The API tokens of one user, newest first, without their secrets.
+    ///
+    /// # Errors
+    /// When the actor is neither the user nor an administrator.
+    pub async fn tokens_of(&self, actor: &Actor, login: &str) -> Result<Vec<ApiToken>, AppError> {
+        let login = parse_login(login)?;
+        self.require_self_or_administrator(actor, &login)?;
+        Ok(self.inner.node.api_tokens(Some(&login)).await?)
+    }
+
     /// Ends an API token at once.
     ///
     /// # Errors
@@ -167,7 +197,8 @@ impl App {
         let login = parse_login(login)?;
         self.require_self_or_administrator(actor, &login)?;
         let now: LogDate = self.inner.clock.now();
-        if self.inner.node.revoke_api_token(&login, name, now).await? {
+        let entry = self.entry(actor, "token.revoke", format!("token {name} of user {login}"), "");
+        if self.inner.node.audited(entry).revoke_api_token(&login, name, now).await? {
             Ok(())
         } else {
             Err(AppError::not_found(format!("token `{name}` of `{login}`")))
@@ -177,4 +208,25 @@ impl App {
 
 pub(crate) fn parse_login(login: &str) -> Result<Login, AppError> {
     Login::new(login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))
+}
+
+/// A name for people: seen as it is written, and not to be mistaken for nobody's.
+fn check_display_name(name: &str) -> Result<&str, AppError> {
+    let reason = if name.chars().count() > DISPLAY_NAME_CHARACTERS_MAX {
+        "it is longer than 100 characters"
+    } else if name.chars().any(is_unseen) {
+        "it has characters that are not seen, or that turn others around"
+    } else if looks_reserved(name) {
+        "it stands for people who have not signed in"
+    } else {
+        return Ok(name);
+    };
+    Err(AppError::Invalid(format!("`{}` cannot be a name to show: {reason}", name.escape_debug())))
+}
+
+/// Control characters, those without a width, and those that change the direction of others.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }

@@ -79,6 +79,9 @@ enum Command {
     /// Add users and manage their access
     #[command(subcommand)]
     User(commands::user::Command),
+    /// Look at who did what on the node
+    #[command(subcommand)]
+    Audit(commands::audit::Command),
     /// Put users into groups, to which projects give permissions
     #[command(subcommand)]
     Group(commands::group::Command),
@@ -121,6 +124,7 @@ fn run(Arguments { global, command }: Arguments) -> Result<(), Failure> {
             Command::Deploy(command) => commands::deploy::run(&global, command).await,
             Command::Scenario(command) => commands::scenario::run(&global, command).await,
             Command::User(command) => commands::user::run(&global, command).await,
+            Command::Audit(command) => commands::audit::run(&global, command).await,
             Command::Group(command) => commands::group::run(&global, command).await,
             Command::Token(command) => commands::token::run(&global, command).await,
         }

@@ -135,6 +135,44 @@ impl Login {
     pub fn none() -> Login {
         Login("none".to_owned())
     }
+
+    /// What visitors are told instead of a person's login.
+    pub fn someone() -> Login {
+        Login("someone".to_owned())
+    }
+}
+
+/// Names that stand for no user of the node, and must not be taken by one.
+const RESERVED: [&str; 6] = ["none", "null", "anonymous", "system", "someone", "visitor"];
+
+/// Whether a login or a name for people would be mistaken for one that stands for no user, such as `none`, the author of
+/// visitors' edits. Case, spaces, signs, invisible characters and the usual lookalikes of letters do not matter.
+pub fn looks_reserved(name: &str) -> bool {
+    let skeleton: String = name.chars().flat_map(char::to_lowercase).filter_map(plain_letter).collect();
+    RESERVED.contains(&skeleton.as_str())
+}
+
+/// The ASCII letter that a character looks like; none for what is not seen as a letter. It covers the letters of the
+/// reserved names only (lookalikes as in Unicode's confusables, UTS 39).
+fn plain_letter(letter: char) -> Option<char> {
+    Some(match letter {
+        'a'..='z' => letter,
+        '0' | 'о' | 'ο' | 'օ' | 'ø' | 'ö' | 'ò' | 'ó' | 'ô' | 'õ' | 'ō' | 'ᴏ' | 'ס' | '੦' | '০' => 'o',
+        '1' | 'ı' | 'í' | 'ì' | 'ï' | 'î' | 'і' | 'ι' => 'i',
+        '3' | 'е' | 'ё' | 'é' | 'è' | 'ê' | 'ë' | 'ē' | 'ε' | 'ҽ' | 'ᴇ' | '℮' => 'e',
+        'ո' | 'п' | 'ñ' | 'ń' | 'ň' | 'η' | 'ռ' | 'ɴ' | 'ν' => 'n',
+        '4' | 'а' | 'α' | 'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' => 'a',
+        '5' | 'ѕ' | 'ś' | 'š' => 's',
+        'υ' | 'ü' | 'ú' | 'ù' | 'û' | 'ս' => 'u',
+        'у' | 'ý' | 'ÿ' | 'γ' => 'y',
+        'м' | 'ᴍ' => 'm',
+        'т' | 'τ' => 't',
+        'ｎ' => 'n',
+        'ｏ' => 'o',
+        'ｅ' => 'e',
+        other if other.is_alphanumeric() => other,
+        _ => return None,
+    })
 }
 
 fn check_login(kind: &'static str, login: &str) -> Result<(), NameError> {
@@ -153,6 +191,29 @@ fn check_login(kind: &'static str, login: &str) -> Result<(), NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_looks_like_none_is_told_apart_from_others() {
+        for name in [
+            "none",
+            "NONE",
+            "n o n e",
+            "none.",
+            "_none_",
+            "nоne",
+            "nοne",
+            "n\u{200b}one",
+            "ｎｏｎｅ",
+            "n0ne",
+            "nonе",
+            "Null",
+        ] {
+            assert!(looks_reserved(name), "{name:?}");
+        }
+        for name in ["nona", "none2", "anon", "noneman", "nina", "", "小野"] {
+            assert!(!looks_reserved(name), "{name:?}");
+        }
+    }
 
     #[test]
     fn a_name_with_a_path_in_it_is_refused() {

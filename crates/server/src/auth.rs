@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -19,6 +19,9 @@ use crate::state::Server;
 
 /// The secrets in requests are 64 or 69 characters long; longer ones are not looked up.
 const SECRET_BYTES_MAX: usize = 200;
+
+/// How long a device stays known, in seconds: the most that browsers allow, 400 days.
+const DEVICE_COOKIE_SECONDS: i64 = 400 * 24 * 3600;
 
 /// A request from somebody who is signed in.
 pub(crate) struct Signed {
@@ -70,6 +73,11 @@ impl FromRequestParts<Arc<Server>> for Anybody {
             Err(problem) if problem.is_not_signed_in() && !parts.headers.contains_key(header::AUTHORIZATION) => {
                 let address = client_address(&parts.extensions);
                 let actor = Actor::visitor().at(address.clone());
+                // Before anything else is read of the request: who has to sign in is told nothing but that.
+                let params =
+                    RawPathParams::from_request_parts(parts, server).await.map_err(|_| AppError::NotSignedIn)?;
+                let named = |name: &str| params.iter().find(|(found, _)| *found == name).map_or("", |(_, value)| value);
+                server.app.may_use_webapp(&actor, named("project"), named("webapp"))?;
                 Ok(Anybody(Signed { actor, credential: Credential::Visitor(address) }))
             }
             Err(problem) => Err(problem),
@@ -109,26 +117,46 @@ impl Server {
         self.cookie("", 0)
     }
 
+    /// The header that lets a browser be known when somebody signs in on it again.
+    pub(crate) fn device_cookie(&self, secret: &str) -> Option<HeaderValue> {
+        self.cookie_of(self.device_cookie_name(), secret, DEVICE_COOKIE_SECONDS)
+    }
+
+    fn device_cookie_name(&self) -> &'static str {
+        if self.https { "__Host-stet_device" } else { "stet_device" }
+    }
+
     fn cookie(&self, value: &str, seconds_max: i64) -> Option<HeaderValue> {
+        self.cookie_of(self.cookie_name(), value, seconds_max)
+    }
+
+    fn cookie_of(&self, name: &str, value: &str, seconds_max: i64) -> Option<HeaderValue> {
         let secure = if self.https { "; Secure" } else { "" };
-        let name = self.cookie_name();
         let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds_max}{secure}");
         HeaderValue::try_from(text).ok()
     }
 
     /// The secret of the session cookie that a request carries.
     pub(crate) fn session_secret<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let name = self.cookie_name();
-        headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|cookies| cookies.split(';'))
-            .filter_map(|cookie| cookie.trim().split_once('='))
-            .find(|(found, _)| *found == name)
-            .map(|(_, secret)| secret)
-            .filter(|secret| !secret.is_empty())
+        cookie_value(headers, self.cookie_name())
     }
+
+    /// The secret of the device cookie that a request carries.
+    pub(crate) fn device_secret<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        cookie_value(headers, self.device_cookie_name()).filter(|secret| secret.len() <= SECRET_BYTES_MAX)
+    }
+}
+
+fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find(|(found, _)| *found == name)
+        .map(|(_, secret)| secret)
+        .filter(|secret| !secret.is_empty())
 }
 
 fn credential(server: &Server, headers: &HeaderMap) -> Option<Credential> {

@@ -61,8 +61,14 @@ pub async fn serve(
         let _ = stopping.wait_for(|stopping| *stopping).await;
         tokio::time::sleep(STOP_TIMEOUT).await;
     };
+    let app = server.app.clone();
+    let shipping = async move {
+        app.ship_audit().await;
+        std::future::pending::<()>().await
+    };
     let result = tokio::select! {
         result = serving => result,
+        () = shipping => Ok(()),
         () = overdue => {
             tracing::warn!("some requests did not end in time and were cut off");
             Ok(())

@@ -8,7 +8,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Components, ContentBuilder, Ref};
 use utoipa::{Modify, OpenApi};
 
-use crate::handlers::{builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table};
+use crate::handlers::{
+    account, admin, builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table,
+};
 use crate::views::ProblemView;
 
 #[derive(OpenApi)]
@@ -26,6 +28,24 @@ use crate::views::ProblemView;
         session::sign_in,
         session::show,
         session::sign_out,
+        account::sessions,
+        account::end_session,
+        account::password,
+        account::tokens,
+        account::add_token,
+        account::revoke_token,
+        admin::users,
+        admin::add_user,
+        admin::change_user,
+        admin::revoke_token,
+        admin::groups,
+        admin::add_group,
+        admin::remove_group,
+        admin::add_member,
+        admin::remove_member,
+        admin::tokens,
+        admin::audit,
+        admin::export_audit,
         projects::list,
         projects::show,
         projects::flow,

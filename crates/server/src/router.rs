@@ -14,7 +14,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::error::Problem;
-use crate::handlers::{builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table};
+use crate::handlers::{
+    account, admin, builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table,
+};
 use crate::state::{Limits, Server};
 use crate::{assets, auth, observe};
 
@@ -30,6 +32,26 @@ fn routes(limits: &Limits) -> Vec<Route> {
         post("/api/v1/session", session::sign_in),
         get("/api/v1/session", session::show),
         delete("/api/v1/session", session::sign_out),
+        // One's own account
+        get("/api/v1/account/sessions", account::sessions),
+        delete("/api/v1/account/sessions/{session}", account::end_session),
+        post("/api/v1/account/password", account::password),
+        get("/api/v1/account/tokens", account::tokens),
+        post("/api/v1/account/tokens", account::add_token),
+        delete("/api/v1/account/tokens/{name}", account::revoke_token),
+        // Administration
+        get("/api/v1/users", admin::users),
+        post("/api/v1/users", admin::add_user),
+        patch("/api/v1/users/{login}", admin::change_user),
+        delete("/api/v1/users/{login}/tokens/{name}", admin::revoke_token),
+        get("/api/v1/groups", admin::groups),
+        post("/api/v1/groups", admin::add_group),
+        delete("/api/v1/groups/{group}", admin::remove_group),
+        put("/api/v1/groups/{group}/members/{login}", admin::add_member),
+        delete("/api/v1/groups/{group}/members/{login}", admin::remove_member),
+        get("/api/v1/tokens", admin::tokens),
+        get("/api/v1/audit", admin::audit),
+        get("/api/v1/audit/export", admin::export_audit),
         // Projects and flow
         get("/api/v1/projects", projects::list),
         get("/api/v1/projects/{project}", projects::show),
@@ -138,6 +160,24 @@ fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>)
         method: "delete",
         path,
         handler: routing::delete(handler),
+    }
+}
+
+fn put<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -> Route {
+    Route {
+        #[cfg(test)]
+        method: "put",
+        path,
+        handler: routing::put(handler),
+    }
+}
+
+fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -> Route {
+    Route {
+        #[cfg(test)]
+        method: "patch",
+        path,
+        handler: routing::patch(handler),
     }
 }
 

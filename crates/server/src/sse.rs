@@ -36,7 +36,7 @@ struct Over;
 
 /// The stream of a table.
 pub(crate) async fn of_table(server: Arc<Server>, signed: Signed, place: ListenerPlace) -> Result<Response, Problem> {
-    let mut stream_place = server.streams.enter(&signed.actor.login)?;
+    let mut stream_place = server.streams.enter(&signed.actor)?;
     let feed = server.app.subscribe(&signed.actor, &place.project, &place.webapp).await?;
     stream_place.listens(place.clone(), feed.session);
     let (mut stream, response) =
@@ -50,7 +50,7 @@ pub(crate) async fn of_table(server: Arc<Server>, signed: Signed, place: Listene
 
 /// The stream of a project.
 pub(crate) fn of_project(server: Arc<Server>, signed: Signed, project: String) -> Result<Response, Problem> {
-    let stream_place = server.streams.enter(&signed.actor.login)?;
+    let stream_place = server.streams.enter(&signed.actor)?;
     let receiver = server.app.watch_project(&signed.actor, &project)?;
     let (mut stream, response) = Stream::new(server, signed, stream_place, project, None);
     tokio::spawn(async move {
@@ -113,11 +113,12 @@ impl Stream {
                 event = feed.receiver.recv() => event,
                 end = self.end() => return end,
             };
-            // Who has lost the right to the table hears nothing more of it.
-            if !self.is_allowed() {
-                return self.goodbye(NO_ACCESS).await;
-            }
-            match event {
+            // Who has lost the right to the table hears nothing more of it, and everybody hears of what they see alone.
+            let viewer = match self.server.app.viewer(&self.actor, &self.project, webapp).await {
+                Ok(viewer) => viewer,
+                Err(error) => return self.lost(error).await,
+            };
+            match event.map(|event| viewer.feed_event(event)) {
                 Ok(FeedEvent::Edit { version, user, rows: edited, deleted, invalidate }) => {
                     let labels = match self.server.app.links_of(&self.actor, &self.project, webapp, &edited).await {
                         Ok(labels) => labels,
@@ -134,7 +135,7 @@ impl Stream {
                     self.send("edit", &edit).await?;
                 }
                 Ok(FeedEvent::Presence) => {
-                    self.send("presence", &PresenceListView::new(&feed.presence())).await?;
+                    self.send("presence", &PresenceListView::new(&viewer.presence(feed.presence()))).await?;
                 }
                 Ok(FeedEvent::Original) => self.send("original", &OriginalView { changed: true }).await?,
                 Ok(FeedEvent::Reloaded { snapshot: loaded, version, total, user }) => {
@@ -145,7 +146,7 @@ impl Stream {
                 Err(RecvError::Lagged(missed)) => {
                     tracing::debug!(missed, user = %self.actor.login, "a live stream fell behind");
                     self.catch_up(webapp, &mut snapshot).await?;
-                    self.send("presence", &PresenceListView::new(&feed.presence())).await?;
+                    self.send("presence", &PresenceListView::new(&viewer.presence(feed.presence()))).await?;
                 }
                 Ok(FeedEvent::Closed) | Err(RecvError::Closed) => return self.goodbye(STOPPING).await,
             }

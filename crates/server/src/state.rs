@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stet_app::App;
-use stet_domain::Login;
+use stet_domain::{Actor, ActorKind};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -120,7 +120,7 @@ pub(crate) struct Streams {
 #[derive(Default)]
 struct Open {
     all: usize,
-    of_user: HashMap<Login, usize>,
+    of_user: HashMap<String, usize>,
     /// The listeners of each table by the session or token that opened them, oldest first.
     listeners: HashMap<ListenerPlace, Vec<Uuid>>,
 }
@@ -139,7 +139,12 @@ impl Streams {
     ///
     /// # Errors
     /// A 429 problem when the user, or the server, has too many.
-    pub(crate) fn enter(self: &Arc<Self>, user: &Login) -> Result<StreamPlace, Problem> {
+    pub(crate) fn enter(self: &Arc<Self>, actor: &Actor) -> Result<StreamPlace, Problem> {
+        // Visitors are told apart by their address: one of them must not take the places of all.
+        let user = match (actor.kind, &actor.address) {
+            (ActorKind::Visitor, Some(address)) => format!("visitor at {address}"),
+            _ => actor.login.to_string(),
+        };
         let mut open = self.open();
         if open.all >= self.all_max {
             return Err(Problem::too_many("too many pages are open on this server: try again later", 30));
@@ -150,7 +155,7 @@ impl Streams {
         }
         *of_user += 1;
         open.all += 1;
-        Ok(StreamPlace { streams: self.clone(), user: user.clone(), listener: None })
+        Ok(StreamPlace { streams: self.clone(), user, listener: None })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -170,7 +175,7 @@ impl Streams {
 /// A place among the live streams; given back when dropped.
 pub(crate) struct StreamPlace {
     streams: Arc<Streams>,
-    user: Login,
+    user: String,
     listener: Option<(ListenerPlace, Uuid)>,
 }
 

@@ -293,7 +293,9 @@ impl App {
             }
             all.insert(job.id, open.clone());
         }
-        let saved = self.inner.node.insert_build(run::record(&job)?).await;
+        let object = format!("dataset {}.{}", job.project, job.dataset);
+        let entry = self.entry(actor, "build.start", object, format!("mode {}, build {}", mode.as_str(), job.id));
+        let saved = self.inner.node.audited(entry).insert_build(run::record(&job)?).await;
         if let Err(error) = saved {
             self.inner.builds.open().remove(&job.id);
             return Err(error.into());
@@ -354,6 +356,8 @@ impl App {
         let open = self.inner.builds.open().get(&id).cloned();
         match open.filter(|open| !open.get().state.has_ended()) {
             Some(open) => {
+                let object = format!("dataset {}.{}", job.project, job.dataset);
+                self.note(self.entry(actor, "build.cancel", object, format!("build {id}"))).await?;
                 open.cancel.store(true, Ordering::Relaxed);
                 self.log(&job, format!("{} asked to stop", actor.login)).await;
                 Ok(open.get())

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use stet_domain::access::Use;
 use stet_domain::validate::{Refusal, validate};
-use stet_domain::{Action, Actor, ClientEventId, Event, EventId, Key, LogDate, Login, NewEvent, Source};
+use stet_domain::{Action, Actor, ActorKind, ClientEventId, Event, EventId, Key, LogDate, Login, NewEvent, Source};
 use stet_store::{Append, Expected, Outcome};
 use uuid::Uuid;
 
 use super::open::OpenWebapp;
 use super::resolve::EditColumn;
 use super::rows::{LinkLabels, Row};
+use super::viewer::Viewer;
 use crate::App;
 use crate::error::AppError;
 
@@ -190,13 +191,18 @@ impl App {
         request: EditRequest,
     ) -> Result<EditAnswer, AppError> {
         self.authorise_webapp(actor, project, webapp, Use::Edit)?;
+        let viewer = self.viewer(actor, project, webapp).await?;
+        if actor.kind == ActorKind::Visitor {
+            self.inner.visitors.spend(actor, request.edits.len(), self.inner.clock.now())?;
+        }
         let open = self.open_webapp(actor, project, webapp).await?;
-        self.edit_open(actor, &open, request).await
+        self.edit_open(actor, &viewer, &open, request).await
     }
 
     pub(super) async fn edit_open(
         &self,
         actor: &Actor,
+        viewer: &Viewer,
         open: &Arc<OpenWebapp>,
         request: EditRequest,
     ) -> Result<EditAnswer, AppError> {
@@ -212,6 +218,7 @@ impl App {
         }
         let batch = Batch {
             actor,
+            viewer,
             batch_id: request.batch_id.unwrap_or_else(Uuid::now_v7),
             source: request.source,
             reason: request.reason.filter(|reason| !reason.trim().is_empty()),
@@ -238,11 +245,12 @@ impl App {
             None => open.version(),
         };
         for (place, outcome) in outcomes {
-            results[place] = Some(open.result_of(outcome));
+            results[place] = Some(viewer.result(open.result_of(outcome)));
         }
         touched.sort();
         touched.dedup();
         let (rows, deleted) = open.rows_of(&touched);
+        let rows: Vec<Row> = rows.into_iter().filter_map(|row| viewer.shown(row)).collect();
         Ok(EditAnswer {
             version,
             results: results.into_iter().map(|result| result.unwrap_or(EditResult::Skipped)).collect(),
@@ -255,6 +263,7 @@ impl App {
 
 struct Batch<'a> {
     actor: &'a Actor,
+    viewer: &'a Viewer,
     batch_id: Uuid,
     source: Source,
     reason: Option<String>,
@@ -304,6 +313,10 @@ impl OpenWebapp {
         touched: &mut Vec<Key>,
         created_here: &mut HashSet<String>,
     ) -> Prepared {
+        if let Some(refusal) = batch.viewer.refuses(&edit.change) {
+            let typed = if let Change::Update { value, .. } = edit.change { value } else { None };
+            return refused(refusal, typed);
+        }
         let event_id = edit.event_id.unwrap_or_else(|| ClientEventId(Uuid::now_v7()));
         match edit.change {
             Change::Update { key, column, value, previous } => {
@@ -529,7 +542,7 @@ fn row_exists(key: &str) -> Refusal {
     Refusal::new("key", format!("there is a row with the key `{key}` already"))
 }
 
-fn no_row(key: &str) -> Refusal {
+pub(super) fn no_row(key: &str) -> Refusal {
     Refusal::new("key", format!("there is no row with the key `{key}`: it was deleted, or the original has changed"))
 }
 

@@ -205,6 +205,7 @@ impl App {
     /// # Errors
     /// When there is no such webapp that the actor may use, or too many listen already.
     pub async fn subscribe(&self, actor: &Actor, project: &str, webapp: &str) -> Result<Feed, AppError> {
+        let viewer = self.viewer(actor, project, webapp).await?;
         let open = self.open_webapp(actor, project, webapp).await?;
         let hello = Hello {
             version: open.version(),
@@ -212,7 +213,9 @@ impl App {
             original_changed: open.original_changed(),
             presence: Vec::new(),
         };
-        open.board().join(actor, hello)
+        let mut feed = open.board().join(actor, hello)?;
+        feed.hello.presence = viewer.presence(std::mem::take(&mut feed.hello.presence));
+        Ok(feed)
     }
 
     /// Tells the others at a table where a listener is.

@@ -3,7 +3,7 @@
 //! Edits are taken back by new events. What they were is decided by replay: the state of each row *as if these edits had
 //! not been made*, held against its state now. So a later edit by somebody else stays, whatever is taken back below it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use stet_domain::access::Use;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::edit::{Change, Edit, EditAnswer, EditRequest, EditResult, Seen};
 use super::open::OpenWebapp;
+use super::viewer::Viewer;
 use crate::App;
 use crate::error::AppError;
 
@@ -147,8 +148,11 @@ impl App {
             return Ok(LogPage { events: Vec::new(), before: None, position: 0 });
         }
         let position = open.editlog()?.position().await?.map_or(0, |id| id.0);
-        let found = find(open.editlog()?, &filter, before, position, limit).await?;
-        Ok(LogPage { events: found.0, before: found.1, position })
+        let viewer = self.viewer(actor, project, webapp).await?;
+        let (events, before) = find(open.editlog()?, &filter, before, position, limit).await?;
+        let mut known = HashMap::new();
+        let events = events.into_iter().filter(|event| viewer.sees_event(event, &mut known));
+        Ok(LogPage { events: events.filter_map(|event| viewer.event(event)).collect(), before, position })
     }
 
     /// What would change if the edits that fit a filter were taken back. Nothing is written.
@@ -164,8 +168,9 @@ impl App {
         up_to: Option<EventId>,
     ) -> Result<RevertPlan, AppError> {
         self.authorise_webapp(actor, project, webapp, Use::Edit)?;
+        let viewer = self.viewer(actor, project, webapp).await?;
         let open = self.open_webapp(actor, project, webapp).await?;
-        plan(&open, &filter, up_to).await
+        plan(&viewer, &open, &filter, up_to).await
     }
 
     /// Takes the edits that fit a filter back, by new events of one batch.
@@ -184,8 +189,9 @@ impl App {
         reason: Option<String>,
     ) -> Result<Reverted, AppError> {
         self.authorise_webapp(actor, project, webapp, Use::Edit)?;
+        let viewer = self.viewer(actor, project, webapp).await?;
         let open = self.open_webapp(actor, project, webapp).await?;
-        let plan = plan(&open, &filter, up_to).await?;
+        let plan = plan(&viewer, &open, &filter, up_to).await?;
         let batch_id = Uuid::now_v7();
         let (rows, cells): (Vec<RevertChange>, Vec<RevertChange>) =
             plan.changes.into_iter().partition(|change| change.column.is_none());
@@ -201,7 +207,7 @@ impl App {
                 atomic: false,
                 edits,
             };
-            let EditAnswer { results, .. } = self.edit_open(actor, &open, request).await?;
+            let EditAnswer { results, .. } = self.edit_open(actor, &viewer, &open, request).await?;
             for (change, result) in changes.into_iter().zip(results) {
                 match result {
                     EditResult::Saved { .. } | EditResult::Unchanged { .. } => reverted.changed += 1,
@@ -297,7 +303,12 @@ async fn first_from(editlog: &Editlog, date: LogDate, position: i64) -> Result<i
     Ok(low)
 }
 
-async fn plan(open: &Arc<OpenWebapp>, filter: &LogFilter, up_to: Option<EventId>) -> Result<RevertPlan, AppError> {
+async fn plan(
+    viewer: &Viewer,
+    open: &Arc<OpenWebapp>,
+    filter: &LogFilter,
+    up_to: Option<EventId>,
+) -> Result<RevertPlan, AppError> {
     if filter.is_everything() {
         return Err(AppError::Invalid(
             "say which edits to take back: those of a user, a batch, a row, a cell, or since a moment".to_owned(),
@@ -306,9 +317,11 @@ async fn plan(open: &Arc<OpenWebapp>, filter: &LogFilter, up_to: Option<EventId>
     let position = open.editlog()?.position().await?.map_or(0, |id| id.0);
     let up_to = up_to.map_or(position, |id| id.0.min(position));
     let mut meant: BTreeMap<Key, BTreeSet<EventId>> = BTreeMap::new();
+    let mut known = HashMap::new();
     let (mut events, mut before) = (0, Some(EventId(up_to + 1)));
     while let Some(end) = before {
-        let (found, next) = find(open.editlog()?, filter, Some(end), position, READ_EVENTS).await?;
+        let (mut found, next) = find(open.editlog()?, filter, Some(end), position, READ_EVENTS).await?;
+        found.retain(|event| viewer.sees_event(event, &mut known));
         events += found.len();
         if events > REVERT_CHANGES_MAX {
             return Err(AppError::Invalid(format!(

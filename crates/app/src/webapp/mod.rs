@@ -8,6 +8,7 @@ mod read;
 mod resolve;
 mod rows;
 mod status;
+mod viewer;
 
 pub use edit::{Change, CurrentCell, EDITS_MAX, Edit, EditAnswer, EditRequest, EditResult, Seen};
 pub use feed::{Feed, FeedEvent, Hello, Presence};
@@ -19,3 +20,4 @@ pub use resolve::{EditColumn, Resolved, TableColumn};
 pub use rows::{CellEdit, EditState, LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups};
 pub use status::{NodeStatus, OpenTable, ProcessMemory, TableLimits};
 pub use stet_engine::live::{Filter, Group, GroupQuery, GroupSort, Query, Sort, StateFilter, Test};
+pub use viewer::Viewer;

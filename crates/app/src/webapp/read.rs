@@ -1,18 +1,17 @@
 //! Reading the table: what it is, its rows, the history of a cell, and the choices of linked columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use stet_domain::access::{Use, webapp_use};
+use stet_domain::access::Use;
 use stet_domain::project::Editable;
 use stet_domain::{Actor, Event, Key, ProjectKey};
 use stet_engine::live::{EditableSpec, GroupQuery, LinkIndex, LinkRow, Query, TableSpec};
 
-use super::open::{OpenWebapp, find_webapp};
+use super::open::OpenWebapp;
 use super::resolve::{Resolved, TableColumn};
 use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, labels};
 use crate::App;
-use crate::access::VIEW_ONLY;
 use crate::error::AppError;
 
 /// The most events in one answer about a cell or row.
@@ -38,6 +37,8 @@ pub struct Description {
     pub total: usize,
     /// Whether the original's data changed since it was loaded.
     pub original_changed: bool,
+    /// The editable columns that are others' to edit.
+    locked: BTreeSet<String>,
 }
 
 /// A column of the table with its settings.
@@ -45,15 +46,20 @@ pub struct Description {
 pub struct ColumnView<'a> {
     /// The column.
     pub column: &'a TableColumn,
-    /// Its settings, if it can be edited.
+    /// Its settings, if it can be edited at all.
     pub editable: Option<&'a Editable>,
+    /// Whether whoever asks may edit it.
+    pub may_edit: bool,
 }
 
 impl Description {
     /// The columns with their settings, in order.
     pub fn columns(&self) -> impl Iterator<Item = ColumnView<'_>> {
         let webapp = &self.webapp.webapp;
-        self.webapp.columns.iter().map(|column| ColumnView { column, editable: webapp.editable(&column.name) })
+        self.webapp.columns.iter().map(|column| {
+            let editable = webapp.editable(&column.name);
+            ColumnView { column, editable, may_edit: editable.is_some() && !self.locked.contains(&column.name) }
+        })
     }
 }
 
@@ -82,10 +88,10 @@ impl App {
     /// When there is no such webapp that the actor may use, or it cannot be opened.
     pub async fn describe_webapp(&self, actor: &Actor, project: &str, webapp: &str) -> Result<Description, AppError> {
         let found = self.authorise_webapp(actor, project, webapp, Use::View)?;
-        let (_, definition) = find_webapp(&found, webapp)?;
         let open = self.open_webapp(actor, project, webapp).await?;
-        let read_only = if webapp_use(actor, &found, definition) < Some(Use::Edit) {
-            Some(VIEW_ONLY.to_owned())
+        let viewer = self.viewer(actor, project, webapp).await?;
+        let read_only = if let Some(reason) = viewer.read_only() {
+            Some(reason.to_owned())
         } else if open.resolved.editable_columns().next().is_none() {
             Some(format!("no column of this table can be edited: add one to webapps/{webapp}.toml"))
         } else {
@@ -97,7 +103,8 @@ impl App {
             read_only,
             version: open.version(),
             snapshot: open.snapshot(),
-            total: open.total(),
+            locked: viewer.locked().clone(),
+            total: crate::datasets::blocking(move || Ok(viewer.total())).await?,
             original_changed: open.original_changed(),
         })
     }
@@ -121,6 +128,8 @@ impl App {
         let open = self.open_webapp(actor, project, webapp).await?;
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
         open.follow().await;
+        let viewer = self.viewer(actor, project, webapp).await?;
+        let query = viewer.query(query);
         let login = actor.login.clone();
         // A new order over many rows takes a while: it is made beside the other requests.
         crate::datasets::blocking(move || {
@@ -136,7 +145,7 @@ impl App {
                 total: page.total,
                 offset,
                 links: labels(page.links),
-                rows: page.rows.into_iter().map(Row::from).collect(),
+                rows: page.rows.into_iter().filter_map(|row| viewer.shown(row.into())).collect(),
             })
         })
         .await
@@ -158,6 +167,7 @@ impl App {
         let open = self.open_webapp(actor, project, webapp).await?;
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
         open.follow().await;
+        let query = self.viewer(actor, project, webapp).await?.groups(query);
         let login = actor.login.clone();
         crate::datasets::blocking(move || {
             let page = open.live.groups(&query, offset, limit, &login)?;
@@ -185,7 +195,8 @@ impl App {
         webapp: &str,
         key: &str,
     ) -> Result<Option<Row>, AppError> {
-        Ok(self.open_webapp(actor, project, webapp).await?.row(key))
+        let viewer = self.viewer(actor, project, webapp).await?;
+        Ok(self.open_webapp(actor, project, webapp).await?.row(key).and_then(|row| viewer.shown(row)))
     }
 
     /// The labels of the linked values in rows.
@@ -220,10 +231,15 @@ impl App {
         {
             return Err(AppError::not_found(format!("column `{column}` in this table")));
         }
+        let viewer = self.viewer(actor, project, webapp).await?;
+        if !viewer.sees_key(key) {
+            return Ok(History { original: None, events: Vec::new() });
+        }
         let events = match open.editlog() {
             Ok(editlog) => editlog.history(key, column, None, HISTORY_MAX).await?,
             Err(_) => Vec::new(),
         };
+        let events = events.into_iter().filter_map(|event| viewer.event(event)).collect();
         let original = match column {
             Some(column) => open.live.cell(&Key::from_text(key), column)?.and_then(|cell| cell.original),
             None => None,

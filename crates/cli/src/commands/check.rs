@@ -1,9 +1,7 @@
 //! `stet check`: whether a node's configuration, its projects' files and their data can be used.
 
-use std::io;
-
 use serde::Serialize;
-use stet_app::{App, AppError, Clock, ExportFormat, FlowNodeKind, FlowState, NodeConfig, NodeFolder};
+use stet_app::{App, AppError, Clock, FlowNodeKind, FlowState, NodeConfig, NodeFolder};
 use stet_domain::project::{Location, Problem, Project};
 use stet_domain::{Actor, ProjectKey};
 
@@ -209,11 +207,9 @@ async fn data(app: &App, actor: &Actor, project: &Project, findings: &mut Findin
 
 async fn read_through(app: &App, actor: &Actor, project: &ProjectKey, dataset: &str) -> Result<(), AppError> {
     let (app, actor, project, dataset) = (app.clone(), actor.clone(), project.clone(), dataset.to_owned());
-    tokio::task::spawn_blocking(move || {
-        app.export(&actor, project.as_str(), &dataset, ExportFormat::Jsonl, io::sink()).map(|_| ())
-    })
-    .await
-    .map_err(AppError::internal)?
+    tokio::task::spawn_blocking(move || app.read_through(&actor, project.as_str(), &dataset).map(|_| ()))
+        .await
+        .map_err(AppError::internal)?
 }
 
 /// The file that declares a dataset, if one does.

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod check;

@@ -8,12 +8,14 @@
 //! - A dataset is for those with `read_content`; what a webapp with a list or a limit of rows edits, and everything made
 //!   of it, is only for those who may see the whole webapp.
 
+pub mod condition;
 mod permission;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::condition::{Comparison, Condition, Term};
 pub use self::permission::{Permission, Permissions, Scope, Scopes};
 use crate::actor::{Actor, ActorKind, Profile};
 use crate::name::{DatasetName, GroupName, Login};
@@ -137,7 +139,8 @@ pub fn may_know_dataset(actor: &Actor, project: &Project, dataset: &DatasetName)
     project.webapps.values().all(|webapp| {
         let original = &webapp.original;
         let of_webapp = [original.clone(), original.editlog(), original.editlog_pivoted(), original.edited()];
-        !of_webapp.iter().any(|part| sources.contains(part)) || own_use(actor, project, webapp).is_some()
+        !of_webapp.iter().any(|part| sources.contains(part))
+            || (own_use(actor, project, webapp).is_some() && webapp.see.is_none())
     })
 }
 

@@ -4,7 +4,9 @@ use toml::Spanned;
 
 use super::Problem;
 use super::files::{AccessFile, FileText, PermissionsFile, PrincipalsFile};
-use crate::access::{Permission, Permissions, Principals, ProjectPermissions, PublicUse, WebappAccess};
+use crate::access::{
+    Condition, Permission, Permissions, Principals, ProjectPermissions, PublicUse, WebappAccess, condition,
+};
 use crate::name::{GroupName, Login};
 
 /// Reads `[permissions]` of `project.toml`. What cannot be read gives nobody anything.
@@ -71,6 +73,19 @@ pub(super) fn principals(file: &FileText, written: &PrincipalsFile, problems: &m
         users: written.users.iter().filter_map(|name| user(file, name, problems)).collect(),
         groups: written.groups.iter().filter_map(|name| group(file, name, problems)).collect(),
     }
+}
+
+/// Reads a limit of rows.
+pub(super) fn condition(file: &FileText, written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Condition> {
+    condition::parse(written.get_ref())
+        .map_err(|error| {
+            // The text stands after its opening quote; what is before an escape in it stands where it seems to.
+            let offset = written.span().start + 1 + error.offset;
+            let message =
+                format!("this is no condition on rows: {}. Write such as \"owner = current_user\"", error.message);
+            problems.push(file.problem(offset.min(written.span().end), message));
+        })
+        .ok()
 }
 
 /// A login as the node keeps it: in lower case.

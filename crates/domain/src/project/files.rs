@@ -166,6 +166,8 @@ pub(super) struct EditableFile {
     pub allowed: Option<Vec<Spanned<toml::Value>>>,
     pub link: Option<LinkFile>,
     pub width: Option<u32>,
+    #[serde(default)]
+    pub editable_by: PrincipalsFile,
 }
 
 #[derive(Debug, Deserialize)]
@@ -191,6 +193,8 @@ pub(super) struct RowsFile {
     pub create: bool,
     #[serde(default)]
     pub delete: bool,
+    pub see: Option<Spanned<String>>,
+    pub edit: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -222,7 +222,7 @@ impl<'a> Loader<'a> {
         }
         let ready_made = self.ready_made(file, written.scenarios);
         let access = access::webapp_access(file, written.access, &mut self.problems);
-        let columns = written.layout.columns.map(|columns| {
+        let columns: Option<Vec<String>> = written.layout.columns.map(|columns| {
             if let Some(known) = declared {
                 for column in &columns {
                     if !editable.iter().any(|editable| editable.column == *column.get_ref()) {
@@ -233,6 +233,30 @@ impl<'a> Loader<'a> {
             columns.into_iter().map(Spanned::into_inner).collect()
         });
 
+        let shown = |name: &String| {
+            let listed = match (&columns, declared) {
+                (Some(columns), _) => Some(columns.contains(name)),
+                (None, Some(declared)) => Some(declared.iter().any(|column| column.name == *name)),
+                // What columns the data has is only known when it is read.
+                (None, None) => None,
+            };
+            listed.is_none_or(|listed| listed)
+                || primary_keys.contains(name)
+                || editable.iter().any(|editable| editable.column == *name)
+        };
+        let mut limit = |written: Option<Spanned<String>>| {
+            let written = written?;
+            let condition = access::condition(file, &written, &mut self.problems)?;
+            for comparison in condition.comparisons.iter().filter(|comparison| !shown(&comparison.column)) {
+                let message = format!(
+                    "rows are limited by the column `{}`, which the table does not show: add it to [layout]",
+                    comparison.column
+                );
+                self.problems.push(file.problem(written.span().start, message));
+            }
+            Some(condition)
+        };
+        let (see, edit) = (limit(written.rows.see), limit(written.rows.edit));
         Some(ReadWebapp {
             file,
             original_span: written.original.span().start,
@@ -250,6 +274,8 @@ impl<'a> Loader<'a> {
                 delete_rows: written.rows.delete,
                 scenarios: ready_made,
                 access,
+                see,
+                edit,
             },
         })
     }
@@ -333,6 +359,7 @@ impl<'a> Loader<'a> {
             rules,
             link,
             width: written.width,
+            editable_by: access::principals(file, &written.editable_by, &mut self.problems),
         })
     }
 

@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{ProjectPermissions, WebappAccess};
+use crate::access::{Condition, Principals, ProjectPermissions, WebappAccess};
 use crate::name::{DatasetName, ProjectKey, RecipeName, ScenarioName, WebappName};
 use crate::scenario::Scenario;
 use crate::validate::Rules;
@@ -201,6 +201,10 @@ pub struct Webapp {
     pub access: WebappAccess,
     /// Which of the ready-made scenarios it brings along.
     pub scenarios: Vec<String>,
+    /// Which rows people see; none for all.
+    pub see: Option<Condition>,
+    /// Which of the rows that they see people may change; none for all.
+    pub edit: Option<Condition>,
 }
 
 /// A column that a webapp lets people edit.
@@ -222,6 +226,8 @@ pub struct Editable {
     pub link: Option<Link>,
     /// The width in pixels at 100 %; none for a width by type.
     pub width: Option<u32>,
+    /// Who may edit it; an empty list is everybody who may edit in the webapp.
+    pub editable_by: Principals,
 }
 
 /// A linked dataset: reference rows offered in a dropdown.

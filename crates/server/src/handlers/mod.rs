@@ -1,5 +1,7 @@
 //! Handlers: each takes a request apart, calls one use case, and gives the answer its form.
 
+pub(crate) mod account;
+pub(crate) mod admin;
 pub(crate) mod builds;
 pub(crate) mod bundles;
 pub(crate) mod datasets;

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use stet_app::AppError;
 use stet_app::webapp::{Change, Edit, EditRequest, EditResult, Row, Seen};
-use stet_domain::{Action, ClientEventId, DatasetName, Event, Source};
+use stet_domain::{Action, ClientEventId, Event, Source};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
@@ -22,6 +22,7 @@ use crate::auth::{Anybody, Signed};
 use crate::error::Problem;
 use crate::extract::{Body, Path, Query};
 use crate::state::Server;
+use crate::views::csv::push_field;
 use crate::views::edit::{conflict_message, seen_of, status};
 use crate::views::row_api::{
     CreateBody, DeleteBody, LabelQuery, LookupQuery, ReadBody, RowAnswerView, RowKey, UpdateBody, scalar,
@@ -102,27 +103,13 @@ pub(crate) async fn read_all_edits(
     Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    // Opening the table makes its log. One that cannot be opened, since its original is broken, may have a log all the same.
-    if let Err(error) = server.app.describe_webapp(&signed.actor, &project, &webapp).await {
-        tracing::debug!(%error, project, webapp, "the edits of a table that cannot be opened are read");
-    }
-
+    let edits = server.app.webapp_edits(&signed.actor, &project, &webapp).await?;
+    let file = format!("attachment; filename=\"{}.csv\"", edits.original.editlog());
     let (sender, receiver) = mpsc::channel::<io::Result<Chunk>>(CHUNKS_MAX);
-    let (opened, opening) = tokio::sync::oneshot::channel::<Result<DatasetName, AppError>>();
+    // A client that has gone away gets nothing more: every failed send ends the work.
     tokio::task::spawn_blocking(move || {
-        let (original, reader) = match server.app.webapp_editlog_reader(&signed.actor, &project, &webapp) {
-            Ok(found) => found,
-            Err(error) => {
-                let _ = opened.send(Err(error));
-                return;
-            }
-        };
-        // A client that has gone away gets nothing more: every failed send ends the work.
-        if opened.send(Ok(original)).is_err() {
-            return;
-        }
         let mut text = String::from(EDITS_HEADER);
-        let scanned = reader.scan(None, None, &mut |event| {
+        let scanned = edits.scan(&mut |event| {
             push_event(&mut text, &event);
             if text.len() >= CHUNK_BYTES && sender.blocking_send(Ok(std::mem::take(&mut text).into())).is_err() {
                 return ControlFlow::Break(());
@@ -137,8 +124,6 @@ pub(crate) async fn read_all_edits(
         }
         let _ = sender.blocking_send(Ok(text.into()));
     });
-    let original = opening.await.map_err(AppError::internal)??;
-    let file = format!("attachment; filename=\"{}.csv\"", original.editlog());
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present")),
         (header::CONTENT_DISPOSITION, HeaderValue::try_from(file).map_err(AppError::internal)?),
@@ -359,49 +344,4 @@ fn push_event(text: &mut String, event: &Event) {
     text.push(',');
     text.push_str(&event.event_id.0.to_string());
     text.push_str("\r\n");
-}
-
-/// Writes a field of RFC 4180: nothing for null, quotes for an empty text, a `'` before what a spreadsheet would run.
-fn push_field(text: &mut String, field: Option<&str>) {
-    let Some(field) = field else { return };
-    let is_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(field);
-    let quoted = field.is_empty() || field.contains([',', '"', '\r', '\n']) || field.trim() != field;
-    if quoted {
-        text.push('"');
-    }
-    if is_formula {
-        text.push('\'');
-    }
-    if quoted {
-        text.push_str(&field.replace('"', "\"\""));
-        text.push('"');
-    } else {
-        text.push_str(field);
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) && text.parse::<f64>().is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn field(text: Option<&str>) -> String {
-        let mut out = String::new();
-        push_field(&mut out, text);
-        out
-    }
-
-    #[test]
-    fn a_field_tells_null_from_empty_and_runs_in_no_spreadsheet() {
-        assert_eq!(field(None), "");
-        assert_eq!(field(Some("")), "\"\"");
-        assert_eq!(field(Some("a \"b\", c")), "\"a \"\"b\"\", c\"");
-        assert_eq!(field(Some("=HYPERLINK(\"x\")")), "\"'=HYPERLINK(\"\"x\"\")\"");
-        assert_eq!(field(Some("-1+2")), "'-1+2");
-        assert_eq!(field(Some("-1.5e+21")), "-1.5e+21");
-        assert_eq!(field(Some("@x")), "'@x");
-    }
 }

@@ -25,15 +25,23 @@ pub(crate) async fn sign_in(
     Body(body): Body<SignInBody>,
 ) -> Result<Response, Problem> {
     let client = client_address(&extensions);
-    let signed_in = server.app.sign_in(SignIn { login: body.login, password: body.password, client }).await?;
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
+    let device = server.device_secret(&headers).map(str::to_owned);
+    let signed_in =
+        server.app.sign_in(SignIn { login: body.login, password: body.password, client, agent, device }).await?;
     // The session that the browser had before is of no use to anybody any more.
-    if let Some(secret) = server.session_secret(&headers) {
-        server.app.sign_out(secret).await?;
+    if let Some(secret) = server.session_secret(&headers)
+        && let Ok(actor) = server.app.actor_of_session(secret).await
+    {
+        server.app.sign_out(&actor, secret).await?;
         server.session_ended();
     }
     let mut response = Json(SessionView::new(&signed_in.actor, server.app.config())).into_response();
     let cookie = server.session_cookie(&signed_in.secret).ok_or_else(Problem::internal)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
+    if let Some(cookie) = server.device_cookie(&signed_in.device) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     Ok(response)
 }
 
@@ -50,7 +58,7 @@ pub(crate) async fn show(State(server): Shared, signed: Signed) -> Answer<Sessio
     (status = 204, description = "Signed out"),
 ))]
 pub(crate) async fn sign_out(State(server): Shared, signed: Signed) -> Result<Response, Problem> {
-    server.app.sign_out(signed.credential.secret()).await?;
+    server.app.sign_out(&signed.actor, signed.credential.secret()).await?;
     server.session_ended();
     let mut response = StatusCode::NO_CONTENT.into_response();
     if let Some(cookie) = server.no_session_cookie() {

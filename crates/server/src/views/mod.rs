@@ -2,7 +2,9 @@
 //!
 //! A cell is always canonical text or null, never a JSON number: 64-bit integers survive every client.
 
+pub(crate) mod admin;
 pub(crate) mod build;
+pub(crate) mod csv;
 pub(crate) mod deploy;
 pub(crate) mod edit;
 pub(crate) mod flow;

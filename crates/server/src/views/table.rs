@@ -362,14 +362,14 @@ impl From<&Description> for WebappView {
 }
 
 impl From<AppColumn<'_>> for ColumnView {
-    fn from(AppColumn { column, editable }: AppColumn<'_>) -> ColumnView {
+    fn from(AppColumn { column, editable, may_edit }: AppColumn<'_>) -> ColumnView {
         let rules = editable.map(|editable| &editable.rules);
         ColumnView {
             name: column.name.clone(),
             title: editable.and_then(|editable| editable.title.clone()).unwrap_or_else(|| column.name.clone()),
             column_type: column.column_type.into(),
             key: column.key,
-            editable: editable.is_some(),
+            editable: may_edit,
             in_original: column.in_original,
             multiline: editable.is_some_and(|editable| editable.multiline),
             required: rules.is_some_and(|rules| rules.required),

@@ -1,6 +1,7 @@
 //! The server over real HTTP, as claims. Every test has a node of its own on a port of its own.
 
 mod access;
+mod audit;
 mod awkward;
 mod bad_input;
 mod browser;
@@ -11,8 +12,10 @@ mod groups;
 mod log;
 mod permission_table;
 mod postgres;
+mod public;
 mod reload;
 mod row_api;
+mod rows_and_columns;
 mod streams;
 
 use serde_json::{Value, json};

@@ -1,8 +1,9 @@
-//! The node's own database: users, groups, sessions, API tokens, sign-in attempts, builds. Never data of a project, and never a
+//! The node's own database: users, groups, sessions, API tokens, sign-in attempts, builds, and the audit trail. Never data of a project, and never a
 //! secret that could be used: passwords and tokens are there as hashes only.
 //!
 //! It has no clock: every time is passed in, in microseconds since the epoch as a [`LogDate`].
 
+mod audit;
 mod builds;
 mod deployments;
 mod groups;
@@ -23,6 +24,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 use stet_domain::LogDate;
 use uuid::Uuid;
 
+pub use self::audit::{AuditEvent, AuditOutcome, AuditQuery, NewAuditEvent};
 pub use self::builds::{Build, BuildLogLine, LOG_LINES_MAX, NewLogLine};
 pub use self::deployments::{
     ApprovalRecord, BundleRecord, DEPLOY_EVENTS_MAX, DeployEvent, DeployToken, Deployment, NewDeployEvent,
@@ -30,7 +32,7 @@ pub use self::deployments::{
 };
 pub use self::groups::Group;
 pub use self::scenarios::{RUN_LOG_LINES_MAX, ScenarioLogLine, ScenarioRun};
-pub use self::sessions::{NewSession, Session};
+pub use self::sessions::{ListedSession, NewSession, Session};
 pub use self::sign_in::SignInFailures;
 pub use self::tokens::{ApiToken, NewApiToken};
 pub use self::users::{NewUser, PasswordHash, User};
@@ -54,6 +56,8 @@ pub struct NodeDatabase {
     readers: Arc<Pool>,
     /// Only ever asked for its version; opened when it is first asked.
     watcher: Arc<Mutex<Option<Connection>>>,
+    /// What each write of this handle is told as in the audit trail; see [`NodeDatabase::audited`].
+    audit: Option<NewAuditEvent>,
 }
 
 /// Which node this database belongs to.
@@ -87,6 +91,7 @@ impl NodeDatabase {
             writer: Pool::new(path, Access::Write, 1, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
             readers: Pool::new(path, Access::Read, READ_CONNECTIONS_MAX, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
             watcher: Arc::default(),
+            audit: None,
         })
     }
 
@@ -130,12 +135,17 @@ impl NodeDatabase {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = self.writer.path().to_owned();
+        let audit = self.audit.clone();
         self.writer
             .run(move |connection| {
                 let transaction = connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)
                     .map_err(|error| StoreError::from_engine(&path, Doing::Writing, error))?;
                 let result = work(&transaction).map_err(|error| error.at(&path, Doing::Writing))?;
+                if let Some(entry) = &audit {
+                    audit::append(&transaction, entry)
+                        .map_err(|error| StoreError::from_engine(&path, Doing::Writing, error))?;
+                }
                 transaction.commit().map_err(|error| StoreError::from_engine(&path, Doing::Committing, error))?;
                 Ok(result)
             })

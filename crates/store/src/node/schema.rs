@@ -96,6 +96,39 @@ CREATE INDEX group_members_by_group ON group_members (group_name, login);
 ALTER TABLE api_tokens ADD COLUMN scopes TEXT NOT NULL DEFAULT 'read,edit,build,admin';
 ",
     super::deployments::TABLES,
+    "
+CREATE TABLE audit_events (
+  id INTEGER NOT NULL PRIMARY KEY,
+  at INTEGER NOT NULL,
+  user TEXT NOT NULL,
+  action TEXT NOT NULL CHECK (action <> ''),
+  object TEXT NOT NULL,
+  address TEXT,
+  outcome TEXT NOT NULL CHECK (outcome IN ('done', 'refused', 'failed')),
+  detail TEXT NOT NULL,
+  hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+CREATE INDEX audit_events_by_user ON audit_events (user, id);
+CREATE INDEX audit_events_by_date ON audit_events (at);
+
+CREATE TRIGGER audit_events_go_on BEFORE INSERT ON audit_events
+WHEN NEW.id <> (SELECT coalesce(max(id), 0) + 1 FROM audit_events)
+BEGIN SELECT raise(ABORT, 'the audit trail has no gaps and replaces nothing'); END;
+CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
+BEGIN SELECT raise(ABORT, 'the audit trail is append-only'); END;
+CREATE TRIGGER audit_events_are_kept BEFORE DELETE ON audit_events
+BEGIN SELECT raise(ABORT, 'the audit trail is append-only'); END;
+
+CREATE TABLE known_devices (
+  token_hash BLOB NOT NULL PRIMARY KEY CHECK (length(token_hash) = 32),
+  login TEXT NOT NULL COLLATE NOCASE REFERENCES users (login),
+  last_used_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX known_devices_by_login ON known_devices (login, last_used_at);
+
+ALTER TABLE sessions ADD COLUMN client TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+",
 ];
 
 /// Brings the tables to this version.

@@ -20,6 +20,25 @@ pub struct NewSession {
     pub expires_at: LogDate,
     /// The most sessions of one user, this one included; the oldest go.
     pub sessions_max: usize,
+    /// The network address from which the user signed in.
+    pub client: String,
+    /// What the client called itself.
+    pub agent: String,
+}
+
+/// A session in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    /// The hash of the token that the browser holds.
+    pub token_hash: TokenHash,
+    /// When the user signed in.
+    pub created_at: LogDate,
+    /// From when on it is no longer good.
+    pub expires_at: LogDate,
+    /// The network address from which the user signed in.
+    pub client: String,
+    /// What the client called itself.
+    pub agent: String,
 }
 
 /// A session that is good now, with its user.
@@ -42,12 +61,15 @@ impl NodeDatabase {
                 return Err(StoreError::NoSuchUser { login: session.login }.into());
             }
             transaction.execute(
-                "INSERT INTO sessions (token_hash, login, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO sessions (token_hash, login, created_at, expires_at, client, agent)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 (
                     session.token_hash.0,
                     session.login.as_str(),
                     session.created_at.micros(),
                     session.expires_at.micros(),
+                    session.client,
+                    session.agent,
                 ),
             )?;
             transaction.execute(
@@ -77,6 +99,28 @@ impl NodeDatabase {
                 Ok(Session { created_at: date(row, 0)?, expires_at: date(row, 1)?, user: users::from_row(row, 2)? })
             });
             Ok(session.optional()?)
+        })
+        .await
+    }
+
+    /// The sessions of a user that are good at `now`, newest first.
+    pub async fn sessions_of(&self, login: &Login, now: LogDate) -> Result<Vec<ListedSession>, StoreError> {
+        let login = login.clone();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT token_hash, created_at, expires_at, client, agent FROM sessions
+                 WHERE login = ?1 AND expires_at > ?2 ORDER BY created_at DESC, rowid DESC",
+            )?;
+            let sessions = statement.query_map((login.as_str(), now.micros()), |row| {
+                Ok(ListedSession {
+                    token_hash: TokenHash(row.get(0)?),
+                    created_at: date(row, 1)?,
+                    expires_at: date(row, 2)?,
+                    client: row.get(3)?,
+                    agent: row.get(4)?,
+                })
+            })?;
+            Ok(sessions.collect::<Result<_, _>>()?)
         })
         .await
     }

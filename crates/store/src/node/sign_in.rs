@@ -1,8 +1,8 @@
 //! Failed attempts to sign in, counted so that guessing can be slowed down.
 
-use stet_domain::{LogDate, name::LOGIN_CHARACTERS_MAX};
+use stet_domain::{LogDate, Login, name::LOGIN_CHARACTERS_MAX};
 
-use super::NodeDatabase;
+use super::{NodeDatabase, TokenHash};
 use crate::error::StoreError;
 
 /// How many attempts failed in a window of time.
@@ -63,6 +63,43 @@ impl NodeDatabase {
     pub async fn purge_sign_in_failures(&self, before: LogDate) -> Result<usize, StoreError> {
         self.write(move |transaction| {
             Ok(transaction.execute("DELETE FROM sign_in_failures WHERE at < ?1", [before.micros()])?)
+        })
+        .await
+    }
+
+    /// Whether a user signed in on a device before.
+    pub async fn is_known_device(&self, device: TokenHash, login: &Login) -> Result<bool, StoreError> {
+        let login = login.clone();
+        self.read(move |connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM known_devices WHERE token_hash = ?1 AND login = ?2)";
+            Ok(connection.query_row(sql, (device.0, login.as_str()), |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// Notes that a user signed in on a device, and forgets the ones used longest ago when there are more than
+    /// `devices_max`.
+    pub async fn remember_device(
+        &self,
+        device: TokenHash,
+        login: &Login,
+        at: LogDate,
+        devices_max: usize,
+    ) -> Result<(), StoreError> {
+        let login = login.clone();
+        self.write(move |transaction| {
+            transaction.execute(
+                "INSERT INTO known_devices (token_hash, login, last_used_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (token_hash) DO UPDATE SET login = ?2, last_used_at = ?3",
+                (device.0, login.as_str(), at.micros()),
+            )?;
+            transaction.execute(
+                "DELETE FROM known_devices WHERE token_hash IN (
+                   SELECT token_hash FROM known_devices WHERE login = ?1
+                   ORDER BY last_used_at DESC, rowid DESC LIMIT -1 OFFSET ?2)",
+                (login.as_str(), i64::try_from(devices_max).unwrap_or(i64::MAX)),
+            )?;
+            Ok(())
         })
         .await
     }

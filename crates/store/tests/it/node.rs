@@ -42,6 +42,8 @@ fn session(n: u8, name: &str, created_at: i64) -> NewSession {
         created_at: micros(created_at),
         expires_at: micros(created_at + 100),
         sessions_max: 3,
+        client: String::new(),
+        agent: String::new(),
     }
 }
 

@@ -1,0 +1,225 @@
+//! The node's audit trail: writing to it, searching it, and shipping it to a file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use stet_domain::Actor;
+use stet_store::node::NewAuditEvent;
+pub use stet_store::node::{AuditEvent, AuditOutcome, AuditQuery};
+
+use crate::App;
+use crate::error::{AppError, Chain};
+
+/// The most entries in one answer.
+pub const AUDIT_EVENTS_MAX: usize = 1_000;
+
+/// How many entries are read at a time for an export.
+const EXPORT_EVENTS_AT_ONCE: usize = 5_000;
+
+/// How often the trail is looked at for entries to ship.
+const SHIP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An entry of the audit trail as a line of JSON.
+#[derive(Debug, Serialize)]
+pub struct AuditLine<'a> {
+    /// Its place in the trail, from 1.
+    pub id: i64,
+    /// When, in UTC.
+    pub at: String,
+    /// Who.
+    pub user: &'a str,
+    /// What.
+    pub action: &'a str,
+    /// To what.
+    pub object: &'a str,
+    /// From where.
+    pub address: Option<&'a str>,
+    /// `done`, `refused` or `failed`.
+    pub outcome: &'static str,
+    /// More, in plain words.
+    pub detail: &'a str,
+    /// Over this entry and all before it, in hexadecimal.
+    pub hash: String,
+}
+
+impl<'a> From<&'a AuditEvent> for AuditLine<'a> {
+    fn from(entry: &'a AuditEvent) -> AuditLine<'a> {
+        let event = &entry.event;
+        AuditLine {
+            id: entry.id,
+            at: event.at.to_string(),
+            user: &event.user,
+            action: &event.action,
+            object: &event.object,
+            address: event.address.as_deref(),
+            outcome: event.outcome.as_str(),
+            detail: &event.detail,
+            hash: crate::password::hex(&entry.hash),
+        }
+    }
+}
+
+impl App {
+    /// An entry about something that an actor does now.
+    pub(crate) fn entry(
+        &self,
+        actor: &Actor,
+        action: &str,
+        object: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> NewAuditEvent {
+        NewAuditEvent {
+            at: self.inner.clock.now(),
+            user: actor.login.to_string(),
+            action: action.to_owned(),
+            object: object.into(),
+            address: actor.address.clone(),
+            outcome: AuditOutcome::Done,
+            detail: detail.into(),
+        }
+    }
+
+    /// Writes down what was done without a write to the node database of its own.
+    pub(crate) async fn note(&self, entry: NewAuditEvent) -> Result<(), AppError> {
+        Ok(self.inner.node.append_audit(entry).await?)
+    }
+
+    /// As [`App::note`], from a thread of the runtime that may block.
+    pub(crate) fn note_blocking(&self, entry: NewAuditEvent) -> Result<(), AppError> {
+        tokio::runtime::Handle::current().block_on(self.note(entry))
+    }
+
+    /// Entries of the audit trail before a place, newest first.
+    ///
+    /// # Errors
+    /// When the actor is no administrator, or `limit` is above [`AUDIT_EVENTS_MAX`].
+    pub async fn audit_events(
+        &self,
+        actor: &Actor,
+        query: AuditQuery,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEvent>, AppError> {
+        self.require_administrator(actor)?;
+        if limit > AUDIT_EVENTS_MAX {
+            return Err(AppError::Invalid(format!(
+                "{limit} entries are too many at once: the most are {AUDIT_EVENTS_MAX}"
+            )));
+        }
+        Ok(self.inner.node.audit_events(query, before, limit).await?)
+    }
+
+    /// The next of all entries that fit a query, newest first, from before an entry on; none when there are no more. That
+    /// they are taken is an entry itself, written with the first ones.
+    ///
+    /// # Errors
+    /// When the actor is no administrator.
+    pub async fn export_audit(
+        &self,
+        actor: &Actor,
+        query: AuditQuery,
+        before: Option<i64>,
+    ) -> Result<Vec<AuditEvent>, AppError> {
+        self.require_administrator(actor)?;
+        if before.is_none() {
+            self.note(self.entry(actor, "audit.export", "", "")).await?;
+        }
+        Ok(self.inner.node.audit_events(query, before, EXPORT_EVENTS_AT_ONCE).await?)
+    }
+
+    /// How many entries there are, and the place of the first one that was altered, if one was.
+    ///
+    /// # Errors
+    /// When the actor is no administrator.
+    pub async fn verify_audit(&self, actor: &Actor) -> Result<(u64, Option<i64>), AppError> {
+        self.require_administrator(actor)?;
+        Ok(self.inner.node.verify_audit().await?)
+    }
+
+    /// Ships the audit trail to the file of `[audit]` in `stet.toml`, one JSON object on a line, for ever; ends at once when
+    /// there is none. What was written while the node stood still is shipped as well: the file's last line tells where to
+    /// go on. If the file is moved away, a new one is begun with the next entry.
+    pub async fn ship_audit(&self) {
+        let Some(file) = &self.inner.config.audit.file else { return };
+        let path = self.inner.folder.resolve(file);
+        let mut shipped: Option<i64> = None;
+        let mut version = None;
+        let mut look = tokio::time::interval(SHIP_INTERVAL);
+        loop {
+            look.tick().await;
+            let now = self.inner.node.version().ok();
+            if now.is_some() && now == version {
+                continue;
+            }
+            match self.ship(&path, &mut shipped).await {
+                Ok(()) => version = now,
+                Err(error) => tracing::error!(error = %Chain(&error), "the audit trail cannot be shipped"),
+            }
+        }
+    }
+
+    async fn ship(&self, path: &Path, shipped: &mut Option<i64>) -> Result<(), AppError> {
+        loop {
+            let after = match *shipped {
+                Some(after) => after,
+                None => {
+                    let path = path.to_owned();
+                    *shipped.insert(crate::datasets::blocking(move || last_shipped(&path)).await?)
+                }
+            };
+            let events = self.inner.node.audit_events_after(after, EXPORT_EVENTS_AT_ONCE).await?;
+            let Some(last) = events.last().map(|event| event.id) else { return Ok(()) };
+            let path = path.to_owned();
+            crate::datasets::blocking(move || append_lines(&path, &events)).await?;
+            *shipped = Some(last);
+        }
+    }
+}
+
+/// How much of the end of the file is looked at for its last line; an entry is shorter.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+fn cannot(path: &Path, error: std::io::Error) -> AppError {
+    AppError::Unavailable(format!("the audit trail cannot be shipped to {}: {error}", path.display()))
+}
+
+/// The last entry in a file; 0 for none. A line that was cut off by a crash is ended, and shipped again.
+fn last_shipped(path: &PathBuf) -> Result<i64, AppError> {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    #[derive(serde::Deserialize)]
+    struct Line {
+        id: i64,
+    }
+    let mut file = match std::fs::File::options().read(true).append(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(cannot(path, error)),
+    };
+    let mut tail = Vec::new();
+    let size = file.metadata().map_err(|error| cannot(path, error))?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(TAIL_BYTES)))
+        .and_then(|_| file.read_to_end(&mut tail))
+        .map_err(|error| cannot(path, error))?;
+    if !tail.is_empty() && tail.last() != Some(&b'\n') {
+        file.write_all(b"\n").map_err(|error| cannot(path, error))?;
+    }
+    let lines = tail.split(|byte| *byte == b'\n').rev();
+    let last = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()).next();
+    Ok(last.map_or(0, |line| line.id))
+}
+
+fn append_lines(path: &Path, events: &[AuditEvent]) -> Result<(), AppError> {
+    use std::io::Write;
+    let mut text = String::new();
+    for event in events {
+        text.push_str(&serde_json::to_string(&AuditLine::from(event)).map_err(AppError::internal)?);
+        text.push('\n');
+    }
+    let mut options = std::fs::File::options();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    let mut file = options.open(path).map_err(|error| cannot(path, error))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| cannot(path, error))
+}

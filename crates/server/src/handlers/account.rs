@@ -1,0 +1,91 @@
+//! One's own account: sessions, password, API tokens.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use stet_app::NewToken;
+use stet_domain::access::Scopes;
+
+use super::{Answer, Shared};
+use crate::auth::Signed;
+use crate::error::Problem;
+use crate::extract::{Body, Path};
+use crate::views::admin::{
+    NewTokenBody, PasswordChangeBody, SessionsView, TokenSecretView, TokenView, TokensView, scopes,
+};
+
+/// The sessions of whoever asks.
+#[utoipa::path(get, path = "/api/v1/account/sessions", tag = "account", responses(
+    (status = 200, description = "The sessions, newest first", body = SessionsView),
+))]
+pub(crate) async fn sessions(State(server): Shared, signed: Signed) -> Answer<SessionsView> {
+    Ok(Json(server.app.sessions(&signed.actor, signed.credential.secret()).await?.into()))
+}
+
+/// End one of one's sessions.
+#[utoipa::path(delete, path = "/api/v1/account/sessions/{session}", tag = "account", params(("session" = String, Path)),
+    responses((status = 204, description = "Ended")))]
+pub(crate) async fn end_session(
+    State(server): Shared,
+    signed: Signed,
+    Path(session): Path<String>,
+) -> Result<StatusCode, Problem> {
+    server.app.end_session(&signed.actor, &session).await?;
+    server.session_ended();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change one's password; the other sessions end.
+#[utoipa::path(post, path = "/api/v1/account/password", tag = "account", request_body = PasswordChangeBody, responses(
+    (status = 204, description = "Changed"),
+    (status = 422, description = "The present password is another one, or the new one is too short"),
+))]
+pub(crate) async fn password(
+    State(server): Shared,
+    signed: Signed,
+    Body(body): Body<PasswordChangeBody>,
+) -> Result<StatusCode, Problem> {
+    let secret = signed.credential.secret();
+    server.app.change_password(&signed.actor, secret, body.current_password, body.new_password).await?;
+    server.session_ended();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One's API tokens, without their secrets, which nobody has.
+#[utoipa::path(get, path = "/api/v1/account/tokens", tag = "account", responses(
+    (status = 200, description = "The tokens, newest first", body = TokensView),
+))]
+pub(crate) async fn tokens(State(server): Shared, signed: Signed) -> Answer<TokensView> {
+    let now = server.app.clock().now();
+    let tokens = server.app.tokens_of(&signed.actor, signed.actor.login.as_str()).await?;
+    Ok(Json(TokensView { tokens: tokens.iter().map(|token| TokenView::new(token, now)).collect() }))
+}
+
+/// Add an API token. The answer shows its secret, this once.
+#[utoipa::path(post, path = "/api/v1/account/tokens", tag = "account", request_body = NewTokenBody, responses(
+    (status = 201, description = "Added", body = TokenSecretView),
+    (status = 409, description = "There is a token of this name"),
+))]
+pub(crate) async fn add_token(
+    State(server): Shared,
+    signed: Signed,
+    Body(body): Body<NewTokenBody>,
+) -> Result<(StatusCode, Json<TokenSecretView>), Problem> {
+    let scopes = body.scopes.as_deref().map_or(Ok(Scopes::ALL), scopes)?;
+    let token = NewToken { login: signed.actor.login.to_string(), name: body.name, days: body.days, scopes };
+    let secret = server.app.add_token(&signed.actor, token).await?;
+    Ok((StatusCode::CREATED, Json(TokenSecretView { token: secret })))
+}
+
+/// End one of one's API tokens at once.
+#[utoipa::path(delete, path = "/api/v1/account/tokens/{name}", tag = "account", params(("name" = String, Path)),
+    responses((status = 204, description = "Ended")))]
+pub(crate) async fn revoke_token(
+    State(server): Shared,
+    signed: Signed,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    server.app.revoke_token(&signed.actor, signed.actor.login.as_str(), &name).await?;
+    server.session_ended();
+    Ok(StatusCode::NO_CONTENT)
+}

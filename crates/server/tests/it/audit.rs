@@ -1,0 +1,179 @@
+//! The node's audit trail, and one's own account.
+
+use serde_json::{Value, json};
+use stet_testkit::{ADMIN, PASSWORD, READER, Setup, TestNode};
+
+async fn trail(client: &stet_testkit::Client, query: &str) -> Vec<Value> {
+    let page = client.get(&format!("/api/v1/audit?{query}")).await.expect_status(200).json();
+    page["events"].as_array().expect("events").clone()
+}
+
+#[tokio::test]
+async fn who_did_what_is_in_the_trail_with_address_and_outcome() {
+    let node = TestNode::start().await;
+    node.visitor().sign_in(READER, "wrong").await.expect_status(401);
+    let admin = node.signed_in(ADMIN).await;
+    let user = json!({ "login": "nina", "profile": "reader", "password": "long enough" });
+    admin.post("/api/v1/users", &user).await.expect_status(201);
+    admin.post("/api/v1/groups", &json!({ "name": "team" })).await.expect_status(201);
+    admin.send(admin.request("PUT", "/api/v1/groups/team/members/nina")).await.expect_status(204);
+    let change = admin.request("PATCH", "/api/v1/users/nina").json(&json!({ "profile": "designer", "disabled": true }));
+    admin.send(change).await.expect_status(204);
+    node.visitor().sign_in("nina", "long enough").await.expect_status(401);
+    let build = json!({ "dataset": "strikes_edited", "mode": "only" });
+    admin.post("/api/v1/projects/BIRDSTRIKES/builds", &build).await.expect_status(202);
+
+    let events = trail(&admin, "").await;
+    let told: Vec<(&str, &str, &str)> = events
+        .iter()
+        .rev()
+        .map(|event| {
+            (event["user"].as_str().unwrap(), event["action"].as_str().unwrap(), event["outcome"].as_str().unwrap())
+        })
+        .filter(|(user, ..)| *user != "shell")
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (READER, "session.sign_in", "refused"),
+            (ADMIN, "session.sign_in", "done"),
+            (ADMIN, "user.add", "done"),
+            (ADMIN, "group.add", "done"),
+            (ADMIN, "group.add_user", "done"),
+            (ADMIN, "user.profile", "done"),
+            (ADMIN, "user.disable", "done"),
+            ("nina", "session.sign_in", "refused"),
+            (ADMIN, "build.start", "done"),
+        ]
+    );
+    let added = trail(&admin, "action=user.add&user=ADA").await;
+    assert_eq!(added.len(), 1);
+    assert_eq!((&added[0]["object"], &added[0]["address"]), (&json!("user nina"), &json!("127.0.0.1")));
+    assert_eq!(trail(&admin, "outcome=refused").await.len(), 2);
+    assert_eq!(trail(&admin, "text=STRIKES_EDITED&action=build").await.len(), 1);
+    assert!(trail(&admin, "to=2001-01-01T00:00:00Z").await.is_empty());
+
+    // A page at a time.
+    let page = admin.get("/api/v1/audit?limit=2").await.expect_status(200).json();
+    let next = trail(&admin, &format!("limit=2&before={}", page["before"])).await;
+    assert_eq!(next[0]["id"].as_i64().unwrap() + 1, page["events"][1]["id"].as_i64().unwrap());
+    admin.get("/api/v1/audit?from=yesterday").await.expect_status(422).problem();
+
+    assert_eq!(node.app.verify_audit(&shell()).await.expect("verified").1, None);
+}
+
+fn shell() -> stet_domain::Actor {
+    stet_domain::Actor::shell(stet_domain::Login::new("shell").expect("a login"))
+}
+
+#[tokio::test]
+async fn a_download_of_the_trail_runs_in_no_spreadsheet() {
+    let node = TestNode::start().await;
+    node.visitor().sign_in("=HYPERLINK(\"http://x\")", "wrong").await.expect_status(401);
+    let admin = node.signed_in(ADMIN).await;
+    let answer = admin.get("/api/v1/audit/export?outcome=refused").await.expect_status(200);
+    assert!(answer.text.starts_with("id,at,user,action,object,address,outcome,detail\r\n"), "{}", answer.text);
+    assert!(answer.text.contains("\"'=hyperlink(\"\"http://x\"\")\""), "{}", answer.text);
+    assert_eq!(trail(&admin, "action=audit.export").await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_trail_is_shipped_to_a_file_and_goes_on_where_it_ended() {
+    let node = Setup::default().config("[audit]\nfile = \"audit.jsonl\"").start().await;
+    let file = node.folder().join("audit.jsonl");
+    let admin = node.signed_in(ADMIN).await;
+    let shipped = async |wanted: &str| {
+        for _ in 0..500 {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if text.contains(wanted) {
+                return text;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{wanted} was not shipped");
+    };
+    shipped("session.sign_in").await;
+    admin.post("/api/v1/groups", &json!({ "name": "team" })).await.expect_status(201);
+    let text = shipped("group.add").await;
+    let ids: Vec<i64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON")["id"].as_i64().expect("an id"))
+        .collect();
+    assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn somebody_who_guesses_locks_nobody_else_out() {
+    let node = TestNode::start().await;
+    let rosa = node.signed_in(READER).await;
+    // From the same address, until it is refused.
+    let mut refused = 0;
+    for _ in 0..12 {
+        refused = node.visitor().sign_in(READER, "wrong").await.status;
+    }
+    assert_eq!(refused, 429);
+    node.visitor().sign_in(READER, PASSWORD).await.expect_status(429);
+    // The device on which she signed in before is known, and counted by itself.
+    rosa.sign_in(READER, PASSWORD).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions_and_not_this_one() {
+    let node = TestNode::start().await;
+    let (here, there) = (node.signed_in(READER).await, node.signed_in(READER).await);
+    let change = |current: &str, new: &str| json!({ "current_password": current, "new_password": new });
+    here.post("/api/v1/account/password", &change("wrong", "a longer one")).await.expect_status(422).problem();
+    here.post("/api/v1/account/password", &change(PASSWORD, "short")).await.expect_status(422);
+    here.post("/api/v1/account/password", &change(PASSWORD, "a longer one")).await.expect_status(204);
+    here.get("/api/v1/session").await.expect_status(200);
+    there.get("/api/v1/session").await.expect_status(401);
+    node.visitor().sign_in(READER, PASSWORD).await.expect_status(401);
+    node.visitor().sign_in(READER, "a longer one").await.expect_status(200);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_by_their_user_alone() {
+    let node = TestNode::start().await;
+    let (here, there, other) =
+        (node.signed_in(READER).await, node.signed_in(READER).await, node.signed_in(ADMIN).await);
+    let sessions = here.get("/api/v1/account/sessions").await.expect_status(200).json()["sessions"].clone();
+    let sessions = sessions.as_array().expect("sessions");
+    assert_eq!(sessions.len(), 2);
+    let second = sessions.iter().find(|session| session["current"] == false).expect("the other one");
+    let path = format!("/api/v1/account/sessions/{}", second["id"].as_str().expect("an id"));
+    other.delete(&path).await.expect_status(404);
+    here.delete(&path).await.expect_status(204);
+    there.get("/api/v1/session").await.expect_status(401);
+    here.get("/api/v1/session").await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_token_does_what_its_scopes_say_and_no_more() {
+    let node = TestNode::start().await;
+    let admin = node.signed_in(ADMIN).await;
+    let token = async |name: &str, scopes: &[&str]| {
+        let answer = admin.post("/api/v1/account/tokens", &json!({ "name": name, "scopes": scopes })).await;
+        let secret = answer.expect_status(201).json()["token"].as_str().expect("a secret").to_owned();
+        node.visitor().with_token(&secret)
+    };
+    let (read, edit) = (token("read", &["read"]).await, token("edit", &["edit"]).await);
+    let build = token("build", &["build"]).await;
+    let one_edit = crate::one(crate::update("1", "size", json!("Small"), json!(null)));
+    let edits = format!("{}/edits", crate::STRIKES);
+    let start = json!({ "dataset": "strikes_editlog_pivoted", "mode": "only" });
+    for (client, expected) in
+        [(&read, [200, 403, 403, 403]), (&edit, [200, 200, 403, 403]), (&build, [200, 403, 202, 403])]
+    {
+        let found = [
+            client.get(crate::STRIKES).await.status,
+            client.post(&edits, &one_edit).await.status,
+            client.post("/api/v1/projects/BIRDSTRIKES/builds", &start).await.status,
+            client.get("/api/v1/users").await.status,
+        ];
+        assert_eq!(found, expected);
+        // A limited token makes no other one, and no password.
+        client.post("/api/v1/account/tokens", &json!({ "name": "more" })).await.expect_status(403);
+        client.get("/api/v1/account/sessions").await.expect_status(403);
+    }
+    admin.post("/api/v1/account/tokens", &json!({ "name": "none", "scopes": [] })).await.expect_status(422);
+}
