@@ -78,7 +78,7 @@ export const test = base.extend<Fixtures & Options>({
   complaints: async ({}, use) => {
     const complaints = new Complaints();
     // Asked before the first page knows who is there; the answer "nobody" is not a fault.
-    complaints.allow(/status of 401 .*\/api\/v1\/session\)$/);
+    complaints.allow(/status of 401 .*\/api\/v1\/(session|projects\/[^/]+\/webapps\/[^/]+)\)$/);
     await use(complaints);
     expect(complaints.unexpected, 'Chromium reports neither errors nor violations of the content policy').toEqual([]);
   },

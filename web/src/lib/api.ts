@@ -97,7 +97,7 @@ interface CallOptions {
   keepOnUnauthorized?: boolean;
 }
 
-async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   const init: RequestInit = {
     method,
     credentials: 'same-origin',

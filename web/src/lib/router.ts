@@ -13,7 +13,12 @@ export type Route =
   | { name: 'dataset'; project: string; dataset: string }
   | { name: 'table'; project: string; webapp: string }
   | { name: 'log'; project: string; webapp: string }
+  | { name: 'account' }
+  | { name: 'admin'; section: AdminSection }
   | { name: 'not-found' };
+
+export const adminSections = ['users', 'groups', 'tokens', 'audit'] as const;
+export type AdminSection = (typeof adminSections)[number];
 
 /** The place a path stands for. Never throws: what is not known is `not-found`. */
 export function parsePath(path: string): Route {
@@ -30,6 +35,11 @@ export function parsePath(path: string): Route {
   if (first === undefined) return { name: 'projects' };
   if (first === 'signin' && parts.length === 1) return { name: 'signin' };
   if (first === 'status' && parts.length === 1) return { name: 'status' };
+  if (first === 'account' && parts.length === 1) return { name: 'account' };
+  if (first === 'admin' && parts.length <= 2) {
+    const section = adminSections.find((known) => known === (project ?? 'users'));
+    return section ? { name: 'admin', section } : { name: 'not-found' };
+  }
   if (first !== 'projects') return { name: 'not-found' };
   if (project === undefined) return { name: 'projects' };
   if (kind === undefined || (kind === 'flow' && parts.length === 3)) return { name: 'flow', project };
@@ -50,6 +60,8 @@ export const href = {
   projects: (): string => '/',
   signin: (next?: string): string => (next && next !== '/' ? `/signin?next=${part(next)}` : '/signin'),
   status: (): string => '/status',
+  account: (): string => '/account',
+  admin: (section: AdminSection): string => `/admin/${section}`,
   flow: (project: string): string => `/projects/${part(project)}`,
   deployment: (project: string): string => `/projects/${part(project)}/deployment`,
   scenarios: (project: string): string => `/projects/${part(project)}/scenarios`,

@@ -10,11 +10,17 @@ class CurrentSession {
   #failure = $state<string | null>(null);
   #ended = $state(false);
   #again = $state(false);
+  #visiting = $state(false);
   /** Who waits for somebody to sign in over the page; told true when that happened, false when it was given up. */
   #waiting: ((signedIn: boolean) => void)[] = [];
 
   get current(): Session | null {
     return this.#session;
+  }
+
+  /** True while somebody who has not signed in looks at a table: the server decides whether it is public. */
+  get visiting(): boolean {
+    return this.#visiting;
   }
 
   /** False until the server has said whether somebody is signed in. */
@@ -44,12 +50,14 @@ class CurrentSession {
     this.#failure = null;
     try {
       this.#session = await api.session();
+      this.#visiting = false;
       this.#checked = true;
       if (navigation.route.name === 'signin') this.#goOn();
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) {
         this.#checked = true;
-        this.#toSignIn();
+        this.#visiting = navigation.route.name === 'table';
+        if (!this.#visiting) this.#toSignIn();
       } else {
         this.#failure = messageOf(error);
       }
@@ -60,6 +68,7 @@ class CurrentSession {
     const before = this.#session;
     const signedIn = await api.signIn(login, password);
     this.#ended = false;
+    this.#visiting = false;
     if (!this.#again) {
       this.#session = signedIn;
       this.#goOn();
@@ -87,6 +96,7 @@ class CurrentSession {
     }
     this.#ended = this.#session !== null;
     this.#session = null;
+    this.#visiting = false;
     this.#toSignIn();
   }
 
@@ -103,6 +113,8 @@ class CurrentSession {
    * in over the page, the answer waits for it.
    */
   async stillGood(): Promise<boolean> {
+    // A visitor has no session that could end; the stream itself says when the table is no longer public.
+    if (this.#visiting) return true;
     try {
       await api.session();
       return true;
