@@ -150,7 +150,7 @@ impl Default for LimitsConfig {
 impl LimitsConfig {
     /// How much the orders of rows of one table may take, in bytes.
     pub fn order_bytes_max(&self) -> usize {
-        (self.webapp_orders_megabytes as usize).saturating_mul(1024 * 1024)
+        (self.webapp_orders_megabytes as usize).saturating_mul(1_000_000)
     }
 }
 
