@@ -13,7 +13,7 @@ use stet_domain::ColumnType;
 
 use super::columns::Columns;
 use super::plan::{CellRef, Plan, Predicate, order_number};
-use super::text::{compare_text, folded_prefix};
+use super::text::{compare_text, folded_bytes, folded_prefix};
 use crate::cell::{CellReader, Ordered};
 use crate::snapshot::{BATCH_ROWS, Snapshot};
 
@@ -234,27 +234,31 @@ fn ranks_by_sorting(snapshot: &Snapshot, column: usize, items: &[u32], descendin
         let (array, row) = snapshot.array_at(items[place as usize] as usize, column);
         CellReader::new(array.as_ref()).str(row).unwrap_or_default()
     };
-    // Most pairs differ in the first bytes, which are at hand.
-    let compare = |a: &(u64, u32), b: &(u64, u32)| a.0.cmp(&b.0).then_with(|| compare_text(text(a.1), text(b.1)));
     let (first, second) = halves(items.len(), items.len(), |range| {
         let start = range.start as u32;
         let mut half: Vec<(u64, u32)> = Vec::with_capacity(range.len());
         walk(snapshot, column, &items[range], |place, reader, row| {
             half.extend(reader.str(row).map(|text| (folded_prefix(text), start + place as u32)));
         });
-        half.sort_unstable_by(compare);
+        sort_texts(&mut half, 0, &text);
         half
     });
     let second = second.unwrap_or_default();
     let mut ranks = vec![NULL_CODE; items.len()];
-    let mut last: Option<(u64, u32)> = None;
+    // The texts lie all over memory: each is fetched once.
+    let with_text = |(key, place): (u64, u32)| (key, place, text(place));
+    let compare = |a: &(u64, u32, &str), b: &(u64, u32, &str)| a.0.cmp(&b.0).then_with(|| compare_text(a.2, b.2));
+    let mut first = first.into_iter().map(with_text).peekable();
+    let mut second = second.into_iter().map(with_text).peekable();
+    let mut last: Option<(u64, u32, &str)> = None;
     let mut rank = 0;
-    let (mut a, mut b) = (0, 0);
-    while a < first.len() || b < second.len() {
-        let take_first = b == second.len() || (a < first.len() && compare(&first[a], &second[b]).is_le());
-        let next = if take_first { first[a] } else { second[b] };
-        a += usize::from(take_first);
-        b += usize::from(!take_first);
+    loop {
+        let next = match (first.peek(), second.peek()) {
+            (Some(a), Some(b)) if compare(a, b).is_le() => first.next(),
+            (Some(_), None) => first.next(),
+            _ => second.next(),
+        };
+        let Some(next) = next else { break };
         if last.is_some_and(|last| compare(&last, &next).is_ne()) {
             rank += 1;
         }
@@ -268,6 +272,36 @@ fn ranks_by_sorting(snapshot: &Snapshot, column: usize, items: &[u32], descendin
         _ => {}
     });
     ranks
+}
+
+/// Up to this many items with equal keys are compared by their texts.
+const COMPARED_MAX: usize = 16;
+
+/// How many times eight bytes are looked at before texts are compared as a whole.
+const LEVELS_MAX: usize = 8;
+
+/// Sorts items by their texts. Each has the eight bytes of its text at this level as its key, those before are equal; the
+/// keys are the same afterwards. Texts that begin alike are so read a few times each, rather than at every comparison.
+fn sort_texts<'a>(items: &mut [(u64, u32)], level: usize, text: &impl Fn(u32) -> &'a str) {
+    items.sort_unstable_by_key(|item| item.0);
+    for run in items.chunk_by_mut(|a, b| a.0 == b.0) {
+        let key = run[0].0;
+        let mut longer = false;
+        if run.len() > COMPARED_MAX && level + 1 < LEVELS_MAX {
+            for item in &mut *run {
+                let text = text(item.1);
+                // Letters may fold to more bytes than they are; of such texts nothing is concluded.
+                longer |= text.len() > 8 * (level + 1) || !text.is_ascii();
+                item.0 = folded_bytes(text, level + 1);
+            }
+        }
+        if longer {
+            sort_texts(run, level + 1, text);
+        } else if run.len() > 1 {
+            run.sort_unstable_by(|a, b| compare_text(text(a.1), text(b.1)));
+        }
+        run.iter_mut().for_each(|item| item.0 = key);
+    }
 }
 
 /// Ranks by giving every different text a code, and sorting only those.

@@ -28,17 +28,22 @@ pub(crate) fn fold_case(text: &str) -> Cow<'_, str> {
 
 /// The first eight bytes of the text in lower case, as a number that compares as they do.
 pub(crate) fn folded_prefix(text: &str) -> u64 {
+    folded_bytes(text, 0)
+}
+
+/// The eight bytes after the first `8 * level` of the text in lower case, as a number that compares as they do.
+pub(crate) fn folded_bytes(text: &str, level: usize) -> u64 {
     let mut bytes = [0u8; 8];
-    let head = &text.as_bytes()[..text.len().min(8)];
+    let head = &text.as_bytes()[..text.len().min(8 * (level + 1))];
     if head.is_ascii() {
         // A later letter that is not ASCII does not change how these fold.
-        for (byte, out) in head.iter().zip(&mut bytes) {
+        for (byte, out) in head.iter().skip(8 * level).zip(&mut bytes) {
             *out = byte.to_ascii_lowercase();
         }
     } else {
-        let folded = text.to_lowercase();
-        let head = &folded.as_bytes()[..folded.len().min(8)];
-        bytes[..head.len()].copy_from_slice(head);
+        for (byte, out) in text.to_lowercase().as_bytes().iter().skip(8 * level).zip(&mut bytes) {
+            *out = *byte;
+        }
     }
     u64::from_be_bytes(bytes)
 }
