@@ -3,12 +3,15 @@
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, GenericStringArray, OffsetSizeTrait};
 use arrow_schema::DataType;
-use memchr::memchr2_iter;
+use memchr::{memchr2_iter, memmem};
 
 use super::text::Needle;
 
 /// How many bytes of a column are looked at to tell which byte of the part is the rarest.
 const SAMPLE_BYTES: usize = 4_096;
+
+/// The letters that are not ASCII and whose lower case has an ASCII letter in it: the Kelvin sign, and I with a dot above.
+const FOLDED_TO_ASCII: [&[u8]; 2] = ["\u{212a}".as_bytes(), "\u{130}".as_bytes()];
 
 /// For each cell of an array whether it has the part; none for arrays that are not plain texts.
 pub(super) fn cells_with(array: &dyn Array, needle: &Needle) -> Option<Vec<bool>> {
@@ -29,7 +32,9 @@ fn texts_with<O: OffsetSizeTrait>(array: &GenericStringArray<O>, needle: &Needle
     if part.is_ascii() {
         find_ascii(bytes, &ends, part, &mut found);
     }
-    if !bytes.is_ascii() {
+    // What is found as bytes in a text that is not ASCII is there; what is not may be, where a letter folds to an ASCII one.
+    let may_be_more = !part.is_ascii() || FOLDED_TO_ASCII.iter().any(|letter| memmem::find(bytes, letter).is_some());
+    if may_be_more && !bytes.is_ascii() {
         // Case is more than a bit of a byte there, and may change how long a text is.
         let mut start = 0;
         for (cell, end) in ends.iter().enumerate() {
@@ -81,6 +86,13 @@ mod tests {
     use arrow_array::StringArray;
 
     use super::*;
+
+    #[test]
+    fn no_other_letters_fold_to_ascii_ones() {
+        let folds = |letter: &char| !letter.is_ascii() && letter.to_lowercase().any(|lower| lower.is_ascii());
+        let letters: Vec<char> = (char::MIN..=char::MAX).filter(folds).collect();
+        assert_eq!(letters, ['\u{130}', '\u{212a}']);
+    }
 
     #[test]
     fn a_search_of_all_cells_finds_what_a_search_of_each_one_finds() {
