@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use stet_domain::project::{Location, Project};
+use stet_domain::project::Project;
 use stet_domain::{Actor, DatasetName, ProjectKey};
 use stet_editlog::bundle::{BUNDLE_FORMAT, BundleWriter, Manifest};
 use stet_editlog::proof_file::{ConsistencyProof, InclusionProof};
@@ -16,6 +16,7 @@ use stet_editlog::{Checkpoint, Hash, VerifierKey, line};
 use stet_store::{SealedLog, Sealing};
 
 use crate::App;
+use crate::editlogs::EditlogPlace;
 use crate::error::AppError;
 
 pub(crate) use self::key::sealing_key;
@@ -76,7 +77,7 @@ impl App {
         evidence: Evidence,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<EditlogVerification, AppError> {
-        let (project, original) = self.original_of(actor, project, dataset)?;
+        let (project, original) = self.sealed_original(actor, project, dataset)?;
         let log = self.sealed_log(&project, &original)?;
         let origin = self.sealing(&project.key).origin(&original);
         let own = log.checkpoints(OWN_CHECKPOINTS_MAX.min(CHECKPOINTS_MAX))?;
@@ -134,7 +135,7 @@ impl App {
         dataset: &str,
         event: u64,
     ) -> Result<InclusionProof, AppError> {
-        let (project, original) = self.original_of(actor, project, dataset)?;
+        let (project, original) = self.sealed_original(actor, project, dataset)?;
         let log = self.sealed_log(&project, &original)?;
         let found = log.event(event)?.ok_or_else(|| AppError::not_found(format!("event {event} in this editlog")))?;
         let (checkpoint, note) = self.last_checkpoint(&log)?;
@@ -162,7 +163,7 @@ impl App {
         dataset: &str,
         old: &Checkpoint,
     ) -> Result<ConsistencyProof, AppError> {
-        let (project, original) = self.original_of(actor, project, dataset)?;
+        let (project, original) = self.sealed_original(actor, project, dataset)?;
         let log = self.sealed_log(&project, &original)?;
         let (checkpoint, note) = self.last_checkpoint(&log)?;
         let hashes = log.prove_consistency(old.size, checkpoint.size)?.ok_or_else(|| {
@@ -186,7 +187,7 @@ impl App {
         out: impl Write,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<u64, AppError> {
-        let (project, original) = self.original_of(actor, project, dataset)?;
+        let (project, original) = self.sealed_original(actor, project, dataset)?;
         let log = self.sealed_log(&project, &original)?;
         let manifest = Manifest {
             format: BUNDLE_FORMAT.to_owned(),
@@ -212,27 +213,26 @@ impl App {
     }
 
     /// The original whose editlog is meant by a dataset: the original itself, or its editlog.
-    fn original_of(
+    fn sealed_original(
         &self,
         actor: &Actor,
         project: &str,
         dataset: &str,
     ) -> Result<(Arc<Project>, DatasetName), AppError> {
         let project = self.project(actor, project)?;
-        let definition = project
-            .datasets
-            .values()
-            .find(|definition| definition.name.as_str() == dataset)
-            .ok_or_else(|| AppError::not_found(format!("dataset `{dataset}`")))?;
-        let original = match &definition.location {
-            Location::Editlog { original } => original.clone(),
-            _ => definition.name.clone(),
-        };
+        let original = self.original_of(&project, dataset)?;
         Ok((project, original))
     }
 
     fn sealed_log(&self, project: &Project, original: &DatasetName) -> Result<SealedLog, AppError> {
-        Ok(SealedLog::open_sqlite(&self.inner.folder.editlogs(&project.key), original)?)
+        match self.editlog_place(project, original)? {
+            EditlogPlace::Node(path) => Ok(SealedLog::open_sqlite(&path, original)?),
+            EditlogPlace::Database(..) => Err(AppError::Invalid(format!(
+                "the editlog of `{original}` is in PostgreSQL, where Stet does not seal it yet: `stet editlog check {}.{original}` \
+                 tells what the database itself enforces",
+                project.key
+            ))),
+        }
     }
 
     fn last_checkpoint(&self, log: &SealedLog) -> Result<(Checkpoint, String), AppError> {
