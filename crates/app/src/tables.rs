@@ -161,7 +161,7 @@ impl DatabaseTable {
         &self,
         offset: u64,
         limit: usize,
-    ) -> Result<(Vec<Column>, Vec<Vec<Option<String>>>), AppError> {
+    ) -> Result<(Vec<Column>, Vec<stet_store::postgres::TextRow>), AppError> {
         let known = self.postgres.columns(&self.source)?;
         let columns: Vec<Column> = known.iter().map(|known| known.column.clone()).collect();
         let mut rows = self.postgres.some_rows(&self.source, &known, offset, limit)?;

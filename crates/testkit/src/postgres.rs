@@ -221,6 +221,8 @@ fn running(folder: &Path) -> Server {
     words.extend(command.get_args().map(ToOwned::to_owned));
     let log = place.join("log");
     let out = File::create(&log).expect("a log");
+    // Nobody waits for it: it outlives this process, for the tests to come.
+    #[allow(clippy::zombie_processes)]
     Command::new("sh")
         .arg("-c")
         .arg(SUPERVISOR)

@@ -148,6 +148,9 @@ export class Choices {
       return;
     }
     clearTimeout(this.timer);
+    // The answer to what was typed before must not come to stand under what is typed now.
+    this.request?.abort();
+    this.request = null;
     this.timer = setTimeout(() => {
       this.timer = undefined;
       void this.fetch(column, term);

@@ -41,12 +41,15 @@ pub struct Bundle {
 /// What is done with each file of a bundle while it is read. What it is given is checked after it returned.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&ManifestFile, &mut dyn Read) -> Result<(), AppError>;
 
+/// Gives the content of a file of a bundle.
+pub(crate) type Open<'a> = &'a mut dyn FnMut(&ManifestFile) -> Result<Box<dyn Read>, AppError>;
+
 /// Writes an archive; `open` gives the content of a file.
 pub(crate) fn write_archive(
     out: &mut dyn Write,
     manifest: &Manifest,
     envelope: Option<&Envelope>,
-    open: &mut dyn FnMut(&ManifestFile) -> Result<Box<dyn Read>, AppError>,
+    open: Open<'_>,
 ) -> Result<(), AppError> {
     write_head(out, &manifest.to_bytes(), envelope)?;
     for (index, file) in manifest.files.iter().enumerate() {

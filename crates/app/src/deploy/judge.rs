@@ -20,9 +20,11 @@ pub struct Judgement {
     pub approved: bool,
     /// The persons whose approval counts.
     pub counted: Vec<String>,
-    /// What must be otherwise before the bundle can be activated.
+    /// What must be otherwise before the bundle can be activated. A plan tells them with its own.
+    #[serde(skip)]
     pub blockers: Vec<String>,
-    /// What should be known, and does not prevent it.
+    /// What should be known, and does not prevent it. A plan tells them with its own.
+    #[serde(skip)]
     pub warnings: Vec<String>,
 }
 

@@ -225,7 +225,11 @@ impl App {
     }
 
     fn sealed_log(&self, project: &Project, original: &DatasetName) -> Result<SealedLog, AppError> {
-        match self.editlog_place(project, original)? {
+        let place = self.editlog_place(project, original)?;
+        if !place.is_initialised(original)? {
+            return Err(AppError::Conflict(format!("`{original}` has no editlog yet: nobody has opened its table")));
+        }
+        match place {
             EditlogPlace::Node(path) => Ok(SealedLog::open_sqlite(&path, original)?),
             EditlogPlace::Database(..) => Err(AppError::Invalid(format!(
                 "the editlog of `{original}` is in PostgreSQL, where Stet does not seal it yet: `stet editlog check {}.{original}` \

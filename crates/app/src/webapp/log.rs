@@ -265,7 +265,14 @@ async fn find(
                 let from = (end - READ_EVENTS as i64).max(start);
                 let after = Some(EventId(from - 1)).filter(|id| id.0 > 0);
                 let mut page = editlog.read_since(after, usize::try_from(end - from).unwrap_or(READ_EVENTS)).await?;
+                // Databases leave gaps between ids, so that a page can reach beyond its end, or be empty.
+                page.retain(|event| event.id.0 < end);
                 page.reverse();
+                if page.is_empty() {
+                    end = from;
+                    looked_at += 1;
+                    continue;
+                }
                 page
             }
         };

@@ -145,7 +145,8 @@ fn a_bundle_needs_a_trusted_signature_the_right_target_and_to_be_in_time() {
     bytes[place] ^= 1;
     let changed = landscape.desk.path().join("changed.bundle");
     std::fs::write(&changed, bytes).unwrap();
-    assert!(verify(&changed).fails(1).contains("cannot be used"));
+    let refused = verify(&changed);
+    assert!(refused.code == 1 && refused.stderr.contains("cannot be used"), "{} {}", refused.stdout, refused.stderr);
 
     let stranger = Node::with_items(ITEMS);
     let foreign = landscape.desk.path().join("foreign.bundle");
@@ -273,7 +274,7 @@ fn what_is_changed_on_the_automation_node_is_told_item_by_item_and_mended_by_act
     std::fs::remove_file(landscape.production.file("projects/T/webapps/fix.toml")).unwrap();
     let run = landscape.production.run(&["deploy", "status", "T"]);
     assert!(
-        run.stdout.contains("out of sync") && run.stdout.contains("`recipes/sum_up.sql` was changed"),
+        run.stdout.contains("unhealthy") && run.stdout.contains("`recipes/sum_up.sql` was changed"),
         "{}",
         run.stdout
     );

@@ -98,7 +98,7 @@ fn a_mistake_in_a_connection_is_told_with_its_line_and_what_was_expected() {
             10,
             "a password does not stand in this file",
         ),
-        ("kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\nport = 99999", 10, "65535"),
+        ("kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\nport = 99999", 10, "99999"),
         (
             "kind = \"postgresql\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\nsslmode = \"prefer\"",
             10,

@@ -165,12 +165,12 @@ mod tests {
     fn a_query_that_changes_is_a_changed_recipe_with_the_lines_that_differ() {
         let before = files(&[
             ("project/recipes/sum.toml", "kind = \"sql\"\n"),
-            ("project/recipes/sum.sql", "SELECT a\nFROM t\n"),
+            ("project/recipes/sum.sql", "select a\nfrom t\n"),
             ("project/datasets/gone.toml", "x\n"),
         ]);
         let after = files(&[
             ("project/recipes/sum.toml", "kind = \"sql\"\n"),
-            ("project/recipes/sum.sql", "SELECT b\nFROM t\n"),
+            ("project/recipes/sum.sql", "select b\nfrom t\n"),
             ("project/webapps/new.toml", "y\n"),
         ]);
         let found = diff_files(&before, &after);
@@ -178,7 +178,7 @@ mod tests {
             found.iter().map(|object| (object.kind.as_str(), object.name.as_str(), object.change.as_str())).collect();
         assert_eq!(told, [("dataset", "gone", "removed"), ("webapp", "new", "added"), ("recipe", "sum", "changed")]);
         let text = found[2].files[0].text.as_deref().unwrap();
-        assert!(text.contains("-SELECT a\n+SELECT b\n FROM t\n"), "{text}");
+        assert!(text.contains("-select a\n+select b\n from t\n"), "{text}");
         assert!(diff_files(&after, &after).is_empty());
     }
 }

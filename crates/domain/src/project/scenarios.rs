@@ -20,23 +20,14 @@ struct ScenarioFile {
     steps: Vec<StepFile>,
 }
 
+/// A step as it is written. One struct for all kinds, since places in the file are not known inside a tagged enum.
 #[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum StepFile {
-    Build {
-        dataset: Spanned<String>,
-        #[serde(default)]
-        mode: StepMode,
-    },
-    Refresh {
-        dataset: Spanned<String>,
-    },
-    ResetEdits {
-        dataset: Spanned<String>,
-    },
-    Scenario {
-        scenario: Spanned<String>,
-    },
+#[serde(deny_unknown_fields)]
+struct StepFile {
+    kind: Spanned<String>,
+    dataset: Option<Spanned<String>>,
+    mode: Option<Spanned<StepMode>>,
+    scenario: Option<Spanned<String>>,
 }
 
 /// The scenarios that come with a webapp, as its file names them.
@@ -109,18 +100,43 @@ fn read_step(
         }
         Ok(found)
     };
-    Ok(match step {
-        StepFile::Build { dataset: name, mode } => {
-            let found = dataset(&name)?;
+    let kind = step.kind.get_ref().as_str();
+    let place = step.kind.span().start;
+    let only = |used: &[&str]| {
+        let given = [
+            ("dataset", step.dataset.as_ref().map(Spanned::span)),
+            ("mode", step.mode.as_ref().map(Spanned::span)),
+            ("scenario", step.scenario.as_ref().map(Spanned::span)),
+        ];
+        match given.into_iter().find_map(|(name, span)| Some((name, span.filter(|_| !used.contains(&name))?))) {
+            Some((name, span)) => {
+                Err(file.problem(span.start, format!("`{name}` means nothing for a step of kind `{kind}`")))
+            }
+            None => Ok(()),
+        }
+    };
+    let missing = |name: &str| file.problem(place, format!("a step of kind `{kind}` needs `{name}`"));
+    let named = || step.dataset.as_ref().ok_or_else(|| missing("dataset"));
+    Ok(match kind {
+        "build" => {
+            only(&["dataset", "mode"])?;
+            let name = named()?;
+            let mode = step.mode.as_ref().map(|mode| *mode.get_ref()).unwrap_or_default();
+            let found = dataset(name)?;
             if project.recipe_of(&found).is_none() {
                 let message = format!("`{found}` cannot be built: no recipe makes it");
                 return Err(file.problem(name.span().start, message));
             }
             ScenarioStep::Build { dataset: found, mode }
         }
-        StepFile::Refresh { dataset } => ScenarioStep::Refresh { dataset: original(&dataset)? },
-        StepFile::ResetEdits { dataset } => ScenarioStep::ResetEdits { dataset: original(&dataset)? },
-        StepFile::Scenario { scenario } => {
+        "refresh" | "reset_edits" => {
+            only(&["dataset"])?;
+            let dataset = original(named()?)?;
+            if kind == "refresh" { ScenarioStep::Refresh { dataset } } else { ScenarioStep::ResetEdits { dataset } }
+        }
+        "scenario" => {
+            only(&["scenario"])?;
+            let scenario = step.scenario.as_ref().ok_or_else(|| missing("scenario"))?;
             let found = scenarios.iter().find(|name| name.as_str() == scenario.get_ref());
             let found = found.ok_or_else(|| {
                 let known: Vec<&str> = scenarios.iter().map(ScenarioName::as_str).collect();
@@ -128,6 +144,10 @@ fn read_step(
                 file.problem(scenario.span().start, message)
             })?;
             ScenarioStep::Scenario { scenario: found.clone() }
+        }
+        other => {
+            let message = format!("`{other}` is no kind of step: use build, refresh, reset_edits or scenario");
+            return Err(file.problem(place, message));
         }
     })
 }

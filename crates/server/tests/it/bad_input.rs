@@ -110,7 +110,8 @@ async fn a_method_that_a_route_does_not_know_is_told() {
     let routes = routes(&client).await;
     for (_, path) in &routes {
         let filled = path.replace(['{', '}'], "");
-        for method in ["PUT", "PATCH"] {
+        let known = |method: &str| routes.iter().any(|(other, at)| at == path && other == method);
+        for method in ["PUT", "PATCH"].into_iter().filter(|method| !known(method)) {
             let answer = client.send(client.request(method, &filled)).await.expect_status(405);
             answer.problem();
             assert!(answer.header("allow").is_some(), "{method} {path}");

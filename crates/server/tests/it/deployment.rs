@@ -48,7 +48,8 @@ async fn a_bundle_is_made_carried_over_planned_activated_and_told_of() {
     assert!(diff["objects"].as_array().expect("objects").iter().all(|object| object["change"] == "added"), "{diff}");
 
     let path = format!("/api/v1/bundles/{digest}/activate");
-    node.signed_in(DESIGNER).await.post(&path, &json!({})).await.expect_status(403).problem();
+    // Who may not know of a bundle is told that there is none.
+    node.signed_in(DESIGNER).await.post(&path, &json!({})).await.expect_status(404).problem();
     admin.post(&path, &json!({})).await.expect_status(200);
     admin.post(&path, &json!({})).await.expect_status(409).problem();
     // The running server serves it at once.
@@ -109,7 +110,9 @@ async fn edits_stop_while_what_was_deployed_is_changed_if_the_node_is_that_stric
 
 #[tokio::test]
 async fn a_scenario_runs_and_its_log_can_be_read() {
-    let node = TestNode::start().await;
+    let project = "name = \"Bird strikes\"\n[permissions.groups]\neveryone = [\"read_content\"]\n\
+                   designers = [\"write_content\"]\n";
+    let node = Setup::default().file("projects/BIRDSTRIKES/project.toml", project).start().await;
     let designer = node.signed_in(DESIGNER).await;
     let list = designer.get(&format!("{PROJECT}/scenarios")).await.expect_status(200).json();
     let names: Vec<&str> =

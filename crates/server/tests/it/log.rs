@@ -61,9 +61,12 @@ async fn the_log_is_read_newest_first_page_by_page_and_by_who_what_and_when() {
     assert_eq!(ids(&log(&rosa, "until=2000-01-01T00:00:00Z").await), Vec::<i64>::new());
     assert_eq!(ids(&log(&rosa, "since=2999-01-01T00:00:00Z").await), Vec::<i64>::new());
 
-    for query in ["action=truncate", "since=yesterday", "batch_id=1", "source=wire", "column=x&sort=y", "before=x"] {
+    for query in ["action=truncate", "since=yesterday", "batch_id=1", "source=wire"] {
         let problem = rosa.get(&format!("{STRIKES}/log?{query}")).await.expect_status(422).problem();
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{query}: {problem}");
+    }
+    for query in ["column=x&sort=y", "before=x"] {
+        rosa.get(&format!("{STRIKES}/log?{query}")).await.expect_status(400).problem();
     }
 }
 
@@ -80,7 +83,7 @@ async fn edits_of_a_person_are_taken_back_and_later_ones_of_others_stay() {
             set("2", "speed_knots", json!("100")),
             set("2", "comments", json!("wrong")),
             { "action": "delete", "key": "3" },
-            { "action": "create", "values": { "strike_id": "20001", "species": "Gull", "damage": "none" } },
+            { "action": "create", "values": { "strike_id": "20001", "species": "Gull", "damage": "None" } },
         ]),
     )
     .await;

@@ -81,8 +81,13 @@ async fn principals() -> Principals {
         node.app.add_group(&shell, group, "").await.expect("a group");
     }
     node.app.add_to_group(&shell, "makers", "designer").await.expect("a member");
-    let token = async |login: &str, days| {
-        let token = NewToken { login: login.to_owned(), name: "table".to_owned(), days, scopes: Scopes::ALL };
+    let token = async |login: &str, days: Option<u32>| {
+        let token = NewToken {
+            login: login.to_owned(),
+            name: if days.is_some() { "expired" } else { "table" }.to_owned(),
+            days,
+            scopes: Scopes::ALL,
+        };
         node.visitor().with_token(&node.app.add_token(&shell, token).await.expect("a token"))
     };
     let spare = NewToken { login: "unlisted".to_owned(), name: "spare".to_owned(), days: None, scopes: Scopes::ALL };

@@ -198,7 +198,7 @@ impl<'a> Plan<'a> {
 
     /// Refuses rows without a key and rows that share one, and counts all rows.
     fn check_keys(&self, config: &PostgresConfig, transaction: &mut Transaction<'_>) -> Result<u64, StoreError> {
-        let from = self.task.original.from_item();
+        let from = self.task.original.item();
         let names: Vec<String> = self.task.keys.iter().map(|name| format!("o.{}", quoted(name))).collect();
         let nulls: Vec<String> = names.iter().map(|name| format!("{name} IS NULL")).collect();
         let texts: Vec<String> = names.iter().map(|name| format!("coalesce({name}::text, 'null')")).collect();
@@ -279,7 +279,7 @@ impl<'a> Plan<'a> {
         format!(
             "SELECT {} FROM {} AS o JOIN pg_temp.stet_known AS k ON {}",
             fields.join(", "),
-            self.task.original.from_item(),
+            self.task.original.item(),
             self.same_key("k", "k")
         )
     }
@@ -318,7 +318,7 @@ impl<'a> Plan<'a> {
              LEFT JOIN pg_temp.stet_edited AS e ON {} WHERE k.k0 IS NULL OR e.n IS NOT NULL",
             table(fresh),
             fields.join(", "),
-            self.task.original.from_item(),
+            self.task.original.item(),
             self.same_key("k", "k"),
             self.same_key("e", "c")
         )
@@ -333,7 +333,7 @@ impl<'a> Plan<'a> {
             table(fresh),
             names.join(", "),
             fields.join(", "),
-            self.task.original.from_item(),
+            self.task.original.item(),
             self.same_key("e", "c")
         )
     }

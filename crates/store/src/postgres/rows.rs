@@ -44,7 +44,7 @@ pub type TextRow = Vec<Option<String>>;
 
 impl RowSource {
     /// What stands behind `FROM`.
-    pub(super) fn from_item(&self) -> String {
+    pub(super) fn item(&self) -> String {
         match self {
             RowSource::Table(name) => table(name),
             // On lines of their own, so that a comment at the end of the query ends there.
@@ -115,12 +115,7 @@ impl Postgres {
                     ))),
                 })
                 .collect::<Result<_, _>>()?;
-            copy_out(
-                config,
-                client,
-                &format!("SELECT {} FROM {} AS o", selected.join(", "), source.from_item()),
-                visit,
-            )?;
+            copy_out(config, client, &format!("SELECT {} FROM {} AS o", selected.join(", "), source.item()), visit)?;
             client.batch_execute("COMMIT").map_err(reading)?;
             Ok(content)
         })
@@ -139,8 +134,7 @@ impl Postgres {
     ) -> Result<Vec<TextRow>, StoreError> {
         let mut rows = Vec::new();
         let selected: Vec<String> = columns.iter().map(|column| text_of("o", column)).collect();
-        let query =
-            format!("SELECT {} FROM {} AS o LIMIT {limit} OFFSET {offset}", selected.join(", "), source.from_item());
+        let query = format!("SELECT {} FROM {} AS o LIMIT {limit} OFFSET {offset}", selected.join(", "), source.item());
         self.blocking(|config, client| {
             copy_out::<StoreError>(config, client, &query, &mut |row| {
                 rows.push(row);
@@ -194,7 +188,7 @@ pub(super) fn columns(
     source: &RowSource,
 ) -> Result<Vec<TableColumn>, StoreError> {
     let statement = client
-        .prepare(&format!("SELECT * FROM {} AS o LIMIT 0", source.from_item()))
+        .prepare(&format!("SELECT * FROM {} AS o LIMIT 0", source.item()))
         .map_err(|error| not_there(config, source, error))?;
     // The statement's description lacks the limits of types, which only tables have.
     let limits: Vec<(String, String)> = match source {
@@ -295,7 +289,7 @@ fn print(config: &PostgresConfig, client: &mut Client, source: &RowSource) -> Re
         .map_err(|error| not_there(config, source, error))?;
     let reading = |error| StoreError::from_postgres(config, Doing::Reading, error);
     let is_table: bool = row.try_get(0).map_err(reading)?;
-    Ok(is_table.then(|| row.try_get(1).map(TablePrint)).transpose().map_err(reading)?)
+    is_table.then(|| row.try_get(1).map(TablePrint)).transpose().map_err(reading)
 }
 
 pub(super) fn content(
@@ -306,7 +300,7 @@ pub(super) fn content(
     let query = format!(
         "SELECT count(*)::text || ' ' || coalesce(sum(hashtextextended(o::text, 0)::numeric), 0)::text || ' '
                 || coalesce(sum(hashtextextended(o::text, 1)::numeric), 0)::text FROM {} AS o",
-        source.from_item()
+        source.item()
     );
     let row = client.query_one(&query, &[]).map_err(|error| not_there(config, source, error))?;
     row.try_get(0).map_err(|error| StoreError::from_postgres(config, Doing::Reading, error))

@@ -1,8 +1,9 @@
 //! The node's own database.
 
-use stet_domain::{DatasetName, Login, Profile, ProjectKey};
+use stet_domain::{DatasetName, GroupName, Login, Profile, ProjectKey};
 use stet_store::node::{
-    Build, LOG_LINES_MAX, NewApiToken, NewLogLine, NewSession, NewUser, PasswordHash, SignInFailures, TokenHash,
+    AuditOutcome, AuditQuery, Build, LOG_LINES_MAX, NewApiToken, NewAuditEvent, NewLogLine, NewSession, NewUser,
+    PasswordHash, SignInFailures, TokenHash,
 };
 use stet_store::{NodeDatabase, StoreError};
 use tempfile::TempDir;
@@ -360,4 +361,53 @@ async fn writers_at_once_wait_for_each_other() {
     }
     tasks.join_all().await;
     assert_eq!(database.users().await.unwrap().len(), 32);
+}
+
+fn entry(action: &str) -> NewAuditEvent {
+    NewAuditEvent {
+        at: micros(1),
+        user: "ada".to_owned(),
+        action: action.to_owned(),
+        object: "user rita".to_owned(),
+        address: Some("192.0.2.1".to_owned()),
+        outcome: AuditOutcome::Done,
+        detail: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_entry_of_the_audit_trail_comes_with_its_write_or_not_at_all() {
+    let (_folder, database) = open();
+    create_user(&database, "rita").await;
+    let team = GroupName::new("team").unwrap();
+    database.audited(entry("group.add")).create_group(&team, "", micros(1)).await.unwrap();
+    assert!(database.audited(entry("group.add")).create_group(&team, "", micros(2)).await.is_err());
+    database.audited(entry("group.add_user")).add_group_member(&team, &login("rita")).await.unwrap();
+    let events = database.audit_events(AuditQuery::default(), None, 10).await.unwrap();
+    let actions: Vec<&str> = events.iter().map(|entry| entry.event.action.as_str()).collect();
+    assert_eq!(actions, ["group.add_user", "group.add"]);
+    assert_eq!(database.user("rita").await.unwrap().unwrap().groups, [team].into());
+}
+
+#[tokio::test]
+async fn an_entry_of_the_audit_trail_is_never_changed_and_an_altered_one_is_found() {
+    let (folder, database) = open();
+    for action in ["user.add", "user.disable", "user.enable"] {
+        database.append_audit(entry(action)).await.unwrap();
+    }
+    assert_eq!(database.verify_audit().await.unwrap(), (3, None));
+    let connection = rusqlite::Connection::open(folder.path().join("node.sqlite")).unwrap();
+    for sql in [
+        "UPDATE audit_events SET user = 'rita' WHERE id = 2",
+        "DELETE FROM audit_events WHERE id = 3",
+        "INSERT OR REPLACE INTO audit_events SELECT 2, at, 'rita', action, object, address, outcome, detail, hash
+         FROM audit_events WHERE id = 2",
+    ] {
+        assert!(connection.execute(sql, []).is_err(), "{sql}");
+    }
+    // Whoever owns the file can take the triggers away; the chain still tells.
+    connection
+        .execute_batch("DROP TRIGGER audit_events_stay; UPDATE audit_events SET user = 'rita' WHERE id = 2")
+        .unwrap();
+    assert_eq!(database.verify_audit().await.unwrap().1, Some(2));
 }
