@@ -146,7 +146,12 @@ fn a_bundle_needs_a_trusted_signature_the_right_target_and_to_be_in_time() {
     let changed = landscape.desk.path().join("changed.bundle");
     std::fs::write(&changed, bytes).unwrap();
     let refused = verify(&changed);
-    assert!(refused.code == 1 && refused.stderr.contains("cannot be used"), "{} {}", refused.stdout, refused.stderr);
+    assert!(
+        refused.code == 1 && refused.stderr.contains("this is not a bundle that can be used"),
+        "{} {}",
+        refused.stdout,
+        refused.stderr
+    );
 
     let stranger = Node::with_items(ITEMS);
     let foreign = landscape.desk.path().join("foreign.bundle");

@@ -153,7 +153,9 @@ fn body(route: &str, row: usize) -> Value {
         route if route.ends_with("/edits") => json!({ "source": "grid", "edits": [] }),
         route if route.ends_with("/presence") => json!({ "key": null, "column": null, "editing": false }),
         route if route.ends_with("/create") => json!({ "primaryKeys": 9_000_000 + row, "columnValues": {} }),
-        route if route.ends_with("/read") || route.ends_with("/delete") => json!({ "primaryKeys": known }),
+        route if route.ends_with("/read") => json!({ "primaryKeys": known }),
+        // Not a row that another route is asked about.
+        route if route.ends_with("/delete") => json!({ "primaryKeys": 100 + row }),
         route if route.ends_with("/update") => {
             json!({ "primaryKeys": known, "column": "diverted_to", "value": "DFW" })
         }
