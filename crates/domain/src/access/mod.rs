@@ -202,7 +202,7 @@ mod tests {
         files.webapps.insert("correct".to_owned(), file("webapps/correct.toml", webapp));
         let recipe = "kind = \"sql\"\ninputs = [\"strikes_edited\"]\noutput = \"sums\"\n";
         files.recipes.insert("sum_up".to_owned(), file("recipes/sum_up.toml", recipe.to_owned()));
-        files.queries.insert("sum_up".to_owned(), file("recipes/sum_up.sql", "SELECT 1".to_owned()));
+        files.queries.insert("sum_up".to_owned(), file("recipes/sum_up.sql", "select 1".to_owned()));
         load(ProjectKey::new("BIRDS").unwrap(), &files).unwrap()
     }
 
