@@ -2,8 +2,9 @@
 //! filled it.
 
 fn main() {
-    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist");
+    let package = std::env::var("CARGO_MANIFEST_DIR").expect("Cargo runs this");
+    let dist = format!("{package}/../../web/dist");
     // A source tree that cannot be written is no reason to fail: the server then has no pages and says so.
-    let _ = std::fs::create_dir_all(dist);
+    let _ = std::fs::create_dir_all(&dist);
     println!("cargo:rerun-if-changed={dist}");
 }

@@ -290,7 +290,7 @@ impl App {
             Some(name) => match self.inner.config.connections.get(name) {
                 Some(Connection::Files { path }) => self.inner.folder.resolve(path),
                 Some(Connection::Postgres(_)) => {
-                    return Err(AppError::Configuration(format!(
+                    return Err(AppError::Conflict(format!(
                         "dataset `{}` is in the connection `{name}`, which is a database: write `table` instead of `path`",
                         dataset.name
                     )));

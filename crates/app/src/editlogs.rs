@@ -73,7 +73,7 @@ impl App {
             return Ok(postgres.clone());
         }
         match self.inner.config.connections.get(connection) {
-            Some(Connection::Files { .. }) => Err(AppError::Configuration(format!(
+            Some(Connection::Files { .. }) => Err(AppError::Conflict(format!(
                 "dataset `{dataset}` is a table of the connection `{connection}`, which is a folder of files: name a \
                  connection of kind \"postgresql\""
             ))),
@@ -82,10 +82,9 @@ impl App {
     }
 
     pub(crate) fn no_connection(&self, dataset: &str, connection: &str) -> AppError {
-        let known: Vec<&str> = self.inner.config.connections.keys().map(String::as_str).collect();
-        AppError::Configuration(format!(
-            "dataset `{dataset}` needs the connection `{connection}`, which this node does not have{}: add it to stet.toml",
-            if known.is_empty() { String::new() } else { format!(" (it has {})", known.join(", ")) }
+        AppError::Conflict(format!(
+            "dataset `{dataset}` needs the connection `{connection}`, which this node does not have: an administrator adds it \
+             to stet.toml"
         ))
     }
 

@@ -12,3 +12,10 @@ pub mod postgres;
 pub use client::{Answer, Client, Events, Message, escaped};
 #[cfg(feature = "node")]
 pub use node::{ADMIN, DESIGNER, OTHER_READER, PASSWORD, PROJECT, READER, Setup, TestNode};
+
+/// The folder of the repository: the one in which Cargo runs the test, for the folder it was compiled in may be another
+/// clone's, when clones share what Cargo builds.
+pub fn repository() -> std::path::PathBuf {
+    let package = std::env::var("CARGO_MANIFEST_DIR").expect("Cargo runs the tests");
+    std::path::Path::new(&package).join("../..")
+}

@@ -170,7 +170,7 @@ impl Drop for TestNode {
 
 /// The folder of the sample project.
 fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/birdstrikes")
+    crate::repository().join("examples/birdstrikes")
 }
 
 fn write(folder: &Path, path: &str, text: &str) {

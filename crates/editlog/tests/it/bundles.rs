@@ -148,7 +148,9 @@ fn python(bytes: &[u8], keys: &SignerKey, kept: Option<&str>) -> (i32, String) {
     let keys_path = folder.path().join("keys");
     std::fs::write(&keys_path, format!("{}\n", keys.verifier())).unwrap();
     let mut command = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned()));
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify-editlog.py"));
+    // Where Cargo runs the test: the folder it was compiled in may be another clone's.
+    let package = std::env::var("CARGO_MANIFEST_DIR").expect("Cargo runs the tests");
+    command.arg(format!("{package}/../../docs/verify-editlog.py"));
     command.arg(&path).arg("--keys").arg(&keys_path);
     if let Some(kept) = kept {
         let kept_path = folder.path().join("kept");

@@ -9,7 +9,7 @@ use stet_engine::read::FileSource;
 use crate::build_support::Folder;
 
 fn airports() -> LinkIndex {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/airports.csv");
+    let path = crate::package().join("tests/data/airports.csv");
     let source = FileSource { dataset: "airports".into(), path, format: Format::Csv, columns: None };
     LinkIndex::load(&source, "iata", "name", &["city".into(), "state".into()], &Control::unwatched()).unwrap()
 }

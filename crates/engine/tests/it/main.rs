@@ -16,3 +16,8 @@ mod live_table;
 mod read_parquet;
 mod read_text;
 mod sql_recipes;
+
+/// The folder of this package, as Cargo says when it runs the test: the folder it was compiled in may be another clone's.
+fn package() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("Cargo runs the tests").into()
+}

@@ -37,7 +37,7 @@ fn row(cells: &[&str]) -> Vec<Option<String>> {
 
 #[test]
 fn real_strikes_get_their_types_from_their_values() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/birdstrikes-500.csv");
+    let path = crate::package().join("tests/data/birdstrikes-500.csv");
     let source = FileSource { dataset: "strikes".into(), path, format: Format::Csv, columns: None };
     let columns = source.columns().unwrap();
     let type_of = |name: &str| columns.iter().find(|column| column.name == name).unwrap().column_type;

@@ -1,6 +1,6 @@
 //! SQL recipes over files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,7 +37,7 @@ fn query_as(
 }
 
 fn data(name: &str) -> FileSource {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.csv"));
+    let path = crate::package().join("tests/data").join(format!("{name}.csv"));
     let dataset = name.split('-').next().unwrap().to_owned();
     FileSource { dataset, path, format: Format::Csv, columns: None }
 }

@@ -21,8 +21,8 @@ fn shell() -> Actor {
 fn database() -> TestDatabase {
     let database = TestDatabase::new();
     database.sql(TABLE);
-    let csv = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/birdstrikes/data/strikes.csv");
-    database.sql(&format!("\\copy strikes FROM '{csv}' CSV HEADER"));
+    let csv = stet_testkit::repository().join("examples/birdstrikes/data/strikes.csv");
+    database.sql(&format!("\\copy strikes FROM '{}' CSV HEADER", csv.display()));
     database
 }
 
@@ -249,7 +249,7 @@ async fn what_is_wrong_with_a_table_is_said_without_the_databases_words() {
     for (dataset, expected) in [
         ("gone", "no data"),
         ("wrong", "query of the dataset is wrong"),
-        ("elsewhere", "this node does not have (it has pg)"),
+        ("elsewhere", "the connection `other`, which this node does not have"),
     ] {
         let answer = client.get(&format!("/api/v1/projects/{PROJECT}/datasets/{dataset}/rows")).await;
         let problem = answer.problem();

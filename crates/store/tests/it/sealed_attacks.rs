@@ -3,7 +3,6 @@
 //! `docs/editlog-attacks.md` is this table. After a change of it, run the test with `STET_WRITE_DOCS=1`.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use stet_editlog::verify::{Kept, Verifier};
 use stet_editlog::{Checkpoint, Hash, SignerKey, Tree};
@@ -151,7 +150,7 @@ async fn every_attack_is_refused_or_named_and_the_document_says_so() {
         writeln!(table, "| {} | {} | {} |", attack.what, attack.who, attack.says.join("<br>")).unwrap();
     }
     assert_eq!(wrong, "");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/editlog-attacks.md");
+    let path = stet_testkit::repository().join("docs/editlog-attacks.md");
     let document = std::fs::read_to_string(&path).unwrap();
     let (head, _) = document.split_once("| what |").unwrap();
     let written = format!("{head}{table}");
