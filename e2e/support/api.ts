@@ -10,6 +10,7 @@ export interface HistoryEvent {
   value: string | null;
   previous: string | null;
   source: string;
+  reason: string | null;
 }
 
 interface Answer {

@@ -366,6 +366,22 @@ impl WebappEdits {
         })?;
         Ok(())
     }
+
+    /// Writes the edits to `out`, oldest first; gives how many they were. Blocks.
+    ///
+    /// # Errors
+    /// When the log cannot be read to its end, or `out` not written.
+    pub fn export(&self, format: ExportFormat, out: impl Write + Send) -> Result<u64, AppError> {
+        let mut known = HashMap::new();
+        let pages = pages_of(&self.reader).map(|page| {
+            let mut events = page?;
+            if let Some(viewer) = &self.viewer {
+                events.retain(|event| viewer.sees_event(event, &mut known));
+            }
+            Ok(events)
+        });
+        export_editlog(pages, format, out)
+    }
 }
 
 impl ExportFormat {

@@ -306,6 +306,36 @@ impl App {
     }
 }
 
+impl App {
+    /// Whether a password that was typed again is the actor's. Wrong ones are counted, like those at the door.
+    ///
+    /// # Errors
+    /// When the actor has no password of their own to type, or too many were wrong.
+    pub(crate) async fn confirms_password(&self, actor: &Actor, password: String) -> Result<bool, AppError> {
+        if actor.kind != ActorKind::User {
+            return Err(AppError::NotAllowed("only somebody who has signed in can sign with a password".to_owned()));
+        }
+        let now = self.inner.clock.now();
+        let client = format!("signature {}", actor.login);
+        let failures =
+            self.inner.node.sign_in_failures(actor.login.as_str(), &client, after_s(now, -ATTEMPTS_WINDOW_S)).await?;
+        if failures.of_client >= SESSION_ATTEMPTS_MAX {
+            return Err(AppError::TooManyAttempts { retry_after_s: ATTEMPTS_WINDOW_S.unsigned_abs() });
+        }
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Ok(false);
+        }
+        let user = self.inner.node.user(actor.login.as_str()).await?.ok_or(AppError::NotSignedIn)?;
+        let confirmed = password::verify(password, user.password_hash.map(|hash| hash.0)).await?;
+        if !confirmed {
+            let mut entry = self.entry(actor, "session.signature", "", "wrong password");
+            entry.outcome = AuditOutcome::Refused;
+            self.inner.node.audited(entry).record_sign_in_failure(actor.login.as_str(), &client, now).await?;
+        }
+        Ok(confirmed)
+    }
+}
+
 /// A session of the actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSession {

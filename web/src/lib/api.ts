@@ -192,8 +192,12 @@ export const api = {
     offset: number,
     limit: number,
     signal?: Signal,
+    asOf: string | null = null,
   ): Promise<RowPage> =>
-    call('POST', `${webappPath(project, webapp)}/rows/query`, { body: { offset, limit, ...query }, signal }),
+    call('POST', `${webappPath(project, webapp)}/rows/query`, {
+      body: { offset, limit, ...query, ...(asOf === null ? {} : { as_of: asOf }) },
+      signal,
+    }),
   groups: (
     project: string,
     webapp: string,
@@ -239,9 +243,9 @@ export const api = {
     reason: string | null,
   ): Promise<Reverted> =>
     call('POST', `${webappPath(project, webapp)}/revert`, { body: { filter, up_to: upTo, reason } }),
-  /** The whole log as CSV. */
-  logFile: (project: string, webapp: string): string =>
-    `/webapps/${part(project)}/${part(webapp)}/read-all-edits`,
+  /** The whole log as a file. */
+  logFile: (project: string, webapp: string, format: 'csv' | 'json' | 'parquet'): string =>
+    `/webapps/${part(project)}/${part(webapp)}/read-all-edits?format=${format}`,
   links: (project: string, webapp: string, column: string, term: string, signal?: Signal): Promise<LinkOptions> =>
     call(
       'GET',

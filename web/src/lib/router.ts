@@ -68,6 +68,9 @@ export const href = {
   node: (project: string, node: string): string => `/projects/${part(project)}?node=${part(node)}`,
   dataset: (project: string, dataset: string): string => `/projects/${part(project)}/datasets/${part(dataset)}`,
   table: (project: string, webapp: string): string => `/projects/${part(project)}/webapps/${part(webapp)}`,
+  /** The table as it stood after an event, or at a moment. */
+  tableAsOf: (project: string, webapp: string, moment: string): string =>
+    `${href.table(project, webapp)}?as_of=${part(moment)}`,
   log: (project: string, webapp: string): string => `/projects/${part(project)}/webapps/${part(webapp)}/log`,
 };
 

@@ -183,6 +183,10 @@ export interface Webapp {
   columns: WebappColumn[];
   validation_column: string | null;
   rows: { create: boolean; delete: boolean };
+  /** Whether each change has to come with a reason. */
+  require_reason: boolean;
+  /** Whether ticking the validation column asks for the password again. */
+  sign_validations: boolean;
   /** Why nothing can be edited, in plain words; null when editing is allowed. */
   read_only: string | null;
   version: number;
@@ -325,6 +329,7 @@ export interface EditBatch {
   source: 'grid' | 'paste' | 'fill' | 'undo';
   atomic?: boolean;
   reason?: string;
+  signature?: { password: string };
   edits: EditRequest[];
 }
 

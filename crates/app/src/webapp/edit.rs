@@ -1,6 +1,7 @@
 //! Editing: what a person or program asks for becomes events, or is told why not.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use stet_domain::access::Use;
@@ -22,6 +23,9 @@ pub const EDITS_MAX: usize = 10_000;
 /// The longest reason, in characters.
 const REASON_CHARACTERS_MAX: usize = 2_000;
 
+/// How the reason of a signed validation begins in the log. No other reason may.
+pub const SIGNED: &str = "Signed with the password";
+
 /// Edits made together: one paste, one validation, one cell.
 #[derive(Debug, Clone)]
 pub struct EditRequest {
@@ -31,10 +35,28 @@ pub struct EditRequest {
     pub source: Source,
     /// Why, in the author's words.
     pub reason: Option<String>,
+    /// The author's password, where the webapp asks for it to validate rows.
+    pub signature: Option<Signature>,
     /// All or nothing.
     pub atomic: bool,
     /// The edits, in order.
     pub edits: Vec<Edit>,
+}
+
+/// The password that somebody has typed again to sign what they validate. It is never shown.
+#[derive(Clone)]
+pub struct Signature(pub String);
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signature(…)")
+    }
+}
+
+/// Whether a reason would pass for that of a signed validation.
+fn claims_signature(reason: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    letters(reason).starts_with(&letters(SIGNED))
 }
 
 /// One edit as a client asks for it.
@@ -81,6 +103,13 @@ pub enum Change {
         /// The row.
         key: String,
     },
+}
+
+impl Change {
+    /// What was typed, to give back.
+    fn typed(self) -> Option<String> {
+        if let Change::Update { value, .. } = self { value } else { None }
+    }
 }
 
 /// What the author of an edit had seen.
@@ -216,12 +245,32 @@ impl App {
         if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARACTERS_MAX) {
             return Err(AppError::Invalid(format!("a reason has at most {REASON_CHARACTERS_MAX} characters")));
         }
+        let reason = request.reason.filter(|reason| !reason.trim().is_empty());
+        if reason.as_deref().is_some_and(claims_signature) {
+            return Err(AppError::Invalid(format!("a reason cannot begin with \"{SIGNED}\": sign instead")));
+        }
+        let webapp = &open.resolved.webapp;
+        let no_reason = webapp.require_reason && reason.is_none();
+        let signs = webapp.sign_validations && request.edits.iter().any(|edit| open.validates(&edit.change));
+        let unsigned = match request.signature {
+            // Nothing is signed that is not written.
+            _ if !signs || no_reason => None,
+            None => Some("validating a row of this table is signed: type your password again"),
+            Some(Signature(password)) => {
+                let confirmed = self.confirms_password(actor, password).await?;
+                (!confirmed).then_some("the password is wrong: nothing was signed")
+            }
+        };
         let batch = Batch {
             actor,
             viewer,
             batch_id: request.batch_id.unwrap_or_else(Uuid::now_v7),
             source: request.source,
-            reason: request.reason.filter(|reason| !reason.trim().is_empty()),
+            signed: signs.then(|| match &reason {
+                Some(reason) => format!("{SIGNED}: {reason}"),
+                None => SIGNED.to_owned(),
+            }),
+            reason,
         };
 
         let mut results: Vec<Option<EditResult>> = vec![None; request.edits.len()];
@@ -229,6 +278,15 @@ impl App {
         let mut units: Vec<Unit> = Vec::new();
         let mut created_here = HashSet::new();
         for (place, edit) in request.edits.into_iter().enumerate() {
+            let refusal = match unsigned {
+                _ if no_reason => Some(Refusal::new("reason", "this table asks why: give a reason with each change")),
+                Some(message) if open.validates(&edit.change) => Some(Refusal::new("signature", message)),
+                _ => None,
+            };
+            if let Some(refusal) = refusal {
+                results[place] = Some(EditResult::Refused { refusal, value: edit.change.typed() });
+                continue;
+            }
             match open.prepare(&batch, edit, &mut touched, &mut created_here) {
                 Prepared::Events(events, typed) => units.push(Unit { place, events, typed }),
                 Prepared::Done(result) => results[place] = Some(result),
@@ -267,6 +325,8 @@ struct Batch<'a> {
     batch_id: Uuid,
     source: Source,
     reason: Option<String>,
+    /// The reason of the validations, if they are signed.
+    signed: Option<String>,
 }
 
 impl Batch<'_> {
@@ -306,6 +366,20 @@ fn refused(refusal: Refusal, value: Option<String>) -> Prepared {
 }
 
 impl OpenWebapp {
+    /// Whether a change ticks the validation column.
+    fn validates(&self, change: &Change) -> bool {
+        let Some(validation) = self.resolved.webapp.validation_column.as_deref() else { return false };
+        let ticks = |column: &str, typed: Option<&str>| {
+            let value = self.resolved.editable(column).and_then(|editable| self.check(editable, typed));
+            column == validation && value.is_ok_and(|value| value.as_deref() == Some("true"))
+        };
+        match change {
+            Change::Update { column, value, .. } => ticks(column, value.as_deref()),
+            Change::Create { values } => values.iter().any(|(column, value)| ticks(column, value.as_deref())),
+            Change::Revert { .. } | Change::Delete { .. } => false,
+        }
+    }
+
     fn prepare(
         &self,
         batch: &Batch<'_>,
@@ -314,8 +388,7 @@ impl OpenWebapp {
         created_here: &mut HashSet<String>,
     ) -> Prepared {
         if let Some(refusal) = batch.viewer.refuses(&edit.change) {
-            let typed = if let Change::Update { value, .. } = edit.change { value } else { None };
-            return refused(refusal, typed);
+            return refused(refusal, edit.change.typed());
         }
         let event_id = edit.event_id.unwrap_or_else(|| ClientEventId(Uuid::now_v7()));
         match edit.change {
@@ -401,6 +474,9 @@ impl OpenWebapp {
         }
         let event = batch.event(event_id, Action::Update, key, Some(column), value, previous);
         events.push((event, seen.expected()));
+        if ticked && batch.signed.is_some() {
+            events.iter_mut().for_each(|(event, _)| event.reason.clone_from(&batch.signed));
+        }
         Prepared::Events(events, typed)
     }
 
@@ -488,7 +564,12 @@ impl OpenWebapp {
         }
         for (index, (name, value)) in cells.into_iter().enumerate() {
             let id = if index == 0 { event_id } else { event_id.derive(name) };
-            events.push((batch.event(id, Action::Create, key.clone(), Some(name), value, None), expected));
+            let signed = batch.signed.as_ref().filter(|_| {
+                self.resolved.webapp.validation_column.as_deref() == Some(name) && value.as_deref() == Some("true")
+            });
+            let mut event = batch.event(id, Action::Create, key.clone(), Some(name), value.clone(), None);
+            event.reason = signed.cloned().or(event.reason);
+            events.push((event, expected));
         }
         Ok((key, events))
     }

@@ -204,6 +204,7 @@ impl App {
                 batch_id: Some(batch_id),
                 source: Source::Undo,
                 reason: reason.clone(),
+                signature: None,
                 atomic: false,
                 edits,
             };

@@ -18,6 +18,7 @@ use stet_store::Editlog;
 use tokio::sync::watch;
 
 use super::feed::{Board, FeedEvent};
+use super::past::Past;
 use super::read::table_spec;
 use super::resolve::Resolved;
 use super::rows::Row;
@@ -37,7 +38,7 @@ const LOOK_FOR_EDITLOG: Duration = Duration::from_secs(1);
 const IDLE_MIN: Duration = Duration::from_secs(2);
 
 /// How many events are read from the log at a time.
-const EVENTS_AT_ONCE: usize = 10_000;
+pub(super) const EVENTS_AT_ONCE: usize = 10_000;
 
 /// More events than these are taken on a thread of its own: every order that is kept is merged anew.
 const EVENTS_IN_PASSING_MAX: usize = 256;
@@ -100,6 +101,7 @@ pub struct OpenWebapp {
     looked_for_editlog: Mutex<Instant>,
     pub(super) links: BTreeMap<String, Arc<LinkIndex>>,
     pub(super) live: LiveTable,
+    pub(super) past: Past,
     project: ProjectKey,
     source: FileSource,
     /// Where the linked datasets were read from, and what they were then.
@@ -270,6 +272,7 @@ impl App {
                 looked_for_editlog: Mutex::new(Instant::now()),
                 links,
                 live,
+                past: Past::default(),
                 project: project.key.clone(),
                 source,
                 link_sources,
@@ -314,6 +317,7 @@ impl App {
                     open.follow().await;
                     continue;
                 }
+                open.past.forget_old();
                 open.look_at_original().await;
                 if open.links_changed().await
                     && let Err(error) = app.reload_links(&slot, &name).await

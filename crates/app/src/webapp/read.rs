@@ -122,9 +122,7 @@ impl App {
         offset: usize,
         limit: usize,
     ) -> Result<Page, AppError> {
-        if limit > PAGE_ROWS_MAX {
-            return Err(AppError::Invalid(format!("{limit} rows are too many at once: the most are {PAGE_ROWS_MAX}")));
-        }
+        check_limit(limit)?;
         let open = self.open_webapp(actor, project, webapp).await?;
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
         open.follow().await;
@@ -322,6 +320,13 @@ impl OpenWebapp {
         }
         labels
     }
+}
+
+pub(super) fn check_limit(limit: usize) -> Result<(), AppError> {
+    if limit > PAGE_ROWS_MAX {
+        return Err(AppError::Invalid(format!("{limit} rows are too many at once: the most are {PAGE_ROWS_MAX}")));
+    }
+    Ok(())
 }
 
 /// What the engine has to know of a table.

@@ -125,9 +125,18 @@ pub(super) struct WebappFile {
     pub layout: LayoutFile,
     #[serde(default)]
     pub rows: RowsFile,
+    #[serde(default)]
+    pub edits: EditsFile,
     pub scenarios: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub access: AccessFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EditsFile {
+    pub require_reason: bool,
+    pub sign_validations: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

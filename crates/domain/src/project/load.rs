@@ -220,6 +220,11 @@ impl<'a> Loader<'a> {
                 self.problems.push(file.problem(validation.span().start, message));
             }
         }
+        let signed = written.edits.sign_validations.filter(|signed| *signed.get_ref());
+        if let Some(signed) = signed.as_ref().filter(|_| written.validation_column.is_none()) {
+            let message = "there is nothing to sign: name the `validation_column`, or take `sign_validations` out";
+            self.problems.push(file.problem(signed.span().start, message.to_owned()));
+        }
         let ready_made = self.ready_made(file, written.scenarios);
         let access = access::webapp_access(file, written.access, &mut self.problems);
         let columns: Option<Vec<String>> = written.layout.columns.map(|columns| {
@@ -272,6 +277,8 @@ impl<'a> Loader<'a> {
                 columns,
                 create_rows: written.rows.create,
                 delete_rows: written.rows.delete,
+                require_reason: written.edits.require_reason,
+                sign_validations: signed.is_some(),
                 scenarios: ready_made,
                 access,
                 see,

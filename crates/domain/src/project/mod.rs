@@ -197,6 +197,10 @@ pub struct Webapp {
     pub create_rows: bool,
     /// Whether people may delete rows.
     pub delete_rows: bool,
+    /// Whether each change has to come with a reason.
+    pub require_reason: bool,
+    /// Whether ticking the validation column asks for the password again: an electronic signature.
+    pub sign_validations: bool,
     /// Who may use it.
     pub access: WebappAccess,
     /// Which of the ready-made scenarios it brings along.

@@ -1,7 +1,7 @@
 //! The row API of a webapp: what scripts of this field call. Edits through it have the source `api`.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use axum::Json;
@@ -25,7 +25,7 @@ use crate::state::Server;
 use crate::views::csv::push_field;
 use crate::views::edit::{conflict_message, seen_of, status};
 use crate::views::row_api::{
-    CreateBody, DeleteBody, LabelQuery, LookupQuery, ReadBody, RowAnswerView, RowKey, UpdateBody, scalar,
+    CreateBody, DeleteBody, EditsQuery, LabelQuery, LookupQuery, ReadBody, RowAnswerView, RowKey, UpdateBody, scalar,
 };
 
 /// The columns of the download of all edits.
@@ -93,19 +93,38 @@ pub(crate) async fn read(
     }
 }
 
-/// Download all edits of the webapp, oldest first. Texts that a spreadsheet would take for formulas get a `'` before them.
+/// Download all edits of the webapp, oldest first. In CSV, texts that a spreadsheet would take for formulas get a `'` before
+/// them.
 #[utoipa::path(get, path = "/webapps/{project}/{webapp}/read-all-edits", tag = "row API",
-    params(("project" = String, Path), ("webapp" = String, Path)),
-    responses((status = 200, description = "The editlog (RFC 4180); null is an empty field, an empty text is `\"\"`",
+    params(("project" = String, Path), ("webapp" = String, Path), EditsQuery),
+    responses((status = 200, description = "The editlog. In CSV (RFC 4180) null is an empty field and an empty text `\"\"`",
         content_type = "text/csv", body = String)))]
 pub(crate) async fn read_all_edits(
     State(server): Shared,
     Anybody(signed): Anybody,
     Path((project, webapp)): Path<(String, String)>,
+    Query(query): Query<EditsQuery>,
 ) -> Result<Response, Problem> {
+    let (format, kind) = query.format.kind();
     let edits = server.app.webapp_edits(&signed.actor, &project, &webapp).await?;
-    let file = format!("attachment; filename=\"{}.csv\"", edits.original.editlog());
+    let file = format!("attachment; filename=\"{}.{}\"", edits.original.editlog(), query.format.ending());
     let (sender, receiver) = mpsc::channel::<io::Result<Chunk>>(CHUNKS_MAX);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_DISPOSITION, HeaderValue::try_from(file).map_err(AppError::internal)?),
+    ];
+    let answer = (headers, Bytes::from_stream(ReceiverStream::new(receiver))).into_response();
+    if let Some(format) = format {
+        tokio::task::spawn_blocking(move || {
+            let mut out = BufWriter::with_capacity(CHUNK_BYTES, ChunkWriter(sender.clone()));
+            let written = edits.export(format, &mut out).map_err(|error| stet_app::Chain(&error).to_string());
+            if let Err(error) = written.and_then(|_| out.flush().map_err(|error| error.to_string())) {
+                tracing::warn!(error, "an export of edits ended early");
+                let _ = sender.blocking_send(Err(io::Error::other("the editlog cannot be read to its end")));
+            }
+        });
+        return Ok(answer);
+    }
     // A client that has gone away gets nothing more: every failed send ends the work.
     tokio::task::spawn_blocking(move || {
         let mut text = String::from(EDITS_HEADER);
@@ -124,11 +143,22 @@ pub(crate) async fn read_all_edits(
         }
         let _ = sender.blocking_send(Ok(text.into()));
     });
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present")),
-        (header::CONTENT_DISPOSITION, HeaderValue::try_from(file).map_err(AppError::internal)?),
-    ];
-    Ok((headers, Bytes::from_stream(ReceiverStream::new(receiver))).into_response())
+    Ok(answer)
+}
+
+/// Sends what is written to it to a client.
+struct ChunkWriter(mpsc::Sender<io::Result<Chunk>>);
+
+impl Write for ChunkWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone away");
+        self.0.blocking_send(Ok(Chunk::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Change a cell.
@@ -267,6 +297,7 @@ impl<'a> Table<'a> {
             batch_id: None,
             source: Source::Api,
             reason,
+            signature: None,
             atomic: false,
             edits: vec![Edit { event_id: event_id.map(ClientEventId), change, seen, seen_row: None }],
         };

@@ -40,7 +40,13 @@ pub(crate) async fn rows(
     Body(mut body): Body<RowsBody>,
 ) -> Answer<PageView> {
     let (offset, limit, expected) = (body.offset, body.limit, body.snapshot.take());
-    let page = server.app.rows(&signed.actor, &project, &webapp, body.query()?, offset, limit).await?;
+    let page = match body.as_of.take() {
+        None => server.app.rows(&signed.actor, &project, &webapp, body.query()?, offset, limit).await?,
+        Some(as_of) => {
+            let (as_of, query) = (as_of.parse()?, body.query()?);
+            server.app.rows_as_of(&signed.actor, &project, &webapp, as_of, query, offset, limit).await?
+        }
+    };
     if expected.is_some_and(|expected| expected != page.snapshot) {
         return Err(Problem::conflict("the original was loaded again in the meantime: ask for the rows anew")
             .with("snapshot", page.snapshot));

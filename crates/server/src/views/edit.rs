@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stet_app::webapp::{Change, CurrentCell, Edit, EditAnswer, EditRequest, EditResult, Seen};
+use stet_app::webapp::{Change, CurrentCell, Edit, EditAnswer, EditRequest, EditResult, Seen, Signature};
 use stet_domain::{ClientEventId, EventId, Source};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::table::{LinksView, RowView, links, rows};
 use crate::error::Problem;
 
 /// Edits made together: one paste, one validation, one cell.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EditsBody {
     /// A new one without it.
@@ -26,11 +26,22 @@ pub(crate) struct EditsBody {
     /// Why, in the author's words.
     #[serde(default)]
     reason: Option<String>,
+    /// Where the webapp asks for it to validate rows: the author's password, typed again.
+    #[serde(default)]
+    signature: Option<SignatureBody>,
     /// All or nothing.
     #[serde(default)]
     atomic: bool,
     /// In order, 10,000 at most.
     edits: Vec<EditBody>,
+}
+
+/// An electronic signature.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignatureBody {
+    /// The password of whoever sends the edits.
+    password: String,
 }
 
 /// By which way edits came.
@@ -166,6 +177,7 @@ impl EditsBody {
             batch_id: self.batch_id,
             source: self.source.into(),
             reason: self.reason,
+            signature: self.signature.map(|SignatureBody { password }| Signature(password)),
             atomic: self.atomic,
             edits,
         })

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use stet_app::ExportFormat;
 use stet_domain::Key;
 use stet_domain::project::Column;
 use utoipa::{IntoParams, ToSchema};
@@ -105,6 +106,51 @@ pub(crate) struct RowAnswerView {
     pub(crate) primary_keys: BTreeMap<String, String>,
     /// The row as it is now; null when it was deleted.
     pub(crate) row: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// In which form all edits are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EditsQuery {
+    #[serde(default)]
+    #[param(inline)]
+    pub(crate) format: EditsFormat,
+}
+
+/// The form of a download of edits.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EditsFormat {
+    #[default]
+    Csv,
+    /// One array of objects.
+    Json,
+    /// One object on each line.
+    Jsonl,
+    Parquet,
+}
+
+impl EditsFormat {
+    /// The exporter, none for the CSV of the row API; and the media type.
+    pub(crate) fn kind(self) -> (Option<ExportFormat>, &'static str) {
+        match self {
+            EditsFormat::Csv => (None, "text/csv; charset=utf-8; header=present"),
+            EditsFormat::Json => (Some(ExportFormat::Json), "application/json"),
+            EditsFormat::Jsonl => (Some(ExportFormat::Jsonl), "application/jsonl"),
+            EditsFormat::Parquet => (Some(ExportFormat::Parquet), "application/vnd.apache.parquet"),
+        }
+    }
+
+    /// The ending of its file's name.
+    pub(crate) fn ending(self) -> &'static str {
+        match self {
+            EditsFormat::Csv => "csv",
+            EditsFormat::Json => "json",
+            EditsFormat::Jsonl => "jsonl",
+            EditsFormat::Parquet => "parquet",
+        }
+    }
 }
 
 /// Whose label.

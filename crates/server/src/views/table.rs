@@ -28,6 +28,10 @@ pub(crate) struct WebappView {
     columns: Vec<ColumnView>,
     validation_column: Option<String>,
     rows: RowRightsView,
+    /// Whether each change has to come with a reason.
+    require_reason: bool,
+    /// Whether ticking the validation column asks for the password again.
+    sign_validations: bool,
     /// Why nothing can be edited, in plain words; null when it can.
     read_only: Option<String>,
     /// The position of the editlog.
@@ -104,6 +108,9 @@ pub(crate) struct RowsBody {
     /// Refuses to answer, with 409, when another original is loaded by now.
     #[serde(default)]
     pub(crate) snapshot: Option<String>,
+    /// The table as it stood: after the event of this number, or at this moment (RFC 3339). The original is that of now.
+    #[serde(default)]
+    pub(crate) as_of: Option<String>,
 }
 
 fn default_limit() -> usize {
@@ -352,6 +359,8 @@ impl From<&Description> for WebappView {
                 .collect(),
             validation_column: webapp.validation_column.clone(),
             rows: RowRightsView { create: webapp.create_rows, delete: webapp.delete_rows },
+            require_reason: webapp.require_reason,
+            sign_validations: webapp.sign_validations,
             read_only: description.read_only.clone(),
             version: description.version,
             snapshot: description.snapshot.clone(),

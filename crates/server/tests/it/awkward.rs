@@ -16,6 +16,11 @@ pub const FIRST: &str = r#"["9007199254740993","a\"b, 😀"]"#;
 
 /// A node with the table beside the sample project.
 pub async fn start() -> TestNode {
+    with("").await
+}
+
+/// The same, with more lines in front of the webapp's settings.
+pub async fn with(settings: &str) -> TestNode {
     Setup::default()
         .file("projects/AWKWARD/project.toml", "name = \"Awkward\"\n[permissions.groups]\neveryone = [\"read_content\"]\n")
         .file(
@@ -41,9 +46,11 @@ pub async fn start() -> TestNode {
         )
         .file(
             "projects/AWKWARD/webapps/measures.toml",
-            r#"original = "measures"
+            &format!(
+                r#"{settings}
+            original = "measures"
             validation_column = "ok"
-            rows = { create = true, delete = true }
+            rows = {{ create = true, delete = true }}
             [[editable]]
             column = "amount"
             min = 0
@@ -56,8 +63,9 @@ pub async fn start() -> TestNode {
             [[editable]]
             column = "place"
             type = "text"
-            link = { dataset = "places", key = "code", label = "name", lookups = ["city"] }
-            "#,
+            link = {{ dataset = "places", key = "code", label = "name", lookups = ["city"] }}
+            "#
+            ),
         )
         .file(
             "data/AWKWARD/measures.csv",

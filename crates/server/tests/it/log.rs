@@ -182,3 +182,26 @@ async fn everything_at_once_is_never_taken_back_by_an_empty_filter() {
         assert!(answer.problem()["detail"].as_str().is_some_and(|detail| detail.contains("which edits")));
     }
 }
+
+#[tokio::test]
+async fn all_edits_are_downloaded_as_csv_json_and_parquet() {
+    let node = TestNode::start().await;
+    let rosa = node.signed_in(READER).await;
+    edit(&rosa, json!([set("1", "comments", json!("=1+1")), set("2", "species", Value::Null)])).await;
+    let path = "/webapps/BIRDSTRIKES/correct-strikes/read-all-edits";
+    let csv = rosa.get(path).await.expect_status(200).text;
+    assert!(csv.starts_with("date,user,action,key,column_name,value,id,") && csv.contains(",'=1+1,"), "{csv}");
+    assert_eq!(rosa.get(&format!("{path}?format=csv")).await.expect_status(200).text, csv);
+
+    let events = rosa.get(&format!("{path}?format=json")).await.expect_status(200).json();
+    assert_eq!(
+        (&events[0]["value"], &events[1]["value"], &events[1]["key"]),
+        (&json!("=1+1"), &Value::Null, &json!("2"))
+    );
+    let lines = rosa.get(&format!("{path}?format=jsonl")).await.expect_status(200).text;
+    let parsed: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert_eq!(json!(parsed), events);
+    let parquet = rosa.get(&format!("{path}?format=parquet")).await.expect_status(200).text;
+    assert!(parquet.starts_with("PAR1") && parquet.ends_with("PAR1"), "{} bytes", parquet.len());
+    rosa.get(&format!("{path}?format=xlsx")).await.expect_status(400).problem();
+}

@@ -16,6 +16,7 @@ mod public;
 mod reload;
 mod row_api;
 mod rows_and_columns;
+mod signed;
 mod streams;
 
 use serde_json::{Value, json};
