@@ -134,6 +134,17 @@ text_enum! {
         Delete = "delete",
         /// Takes the override of a cell, or of a whole row, away.
         Revert = "revert",
+        /// Says that personal data of earlier events was erased: its key lists their ids, its column the fields.
+        Erase = "erase",
+        /// Says something about the log itself, such as a change of what protects it, in its reason.
+        Note = "note",
+    }
+}
+
+impl Action {
+    /// Whether it edits the row of its key. The others are about the log, and their keys are no rows.
+    pub fn is_edit(self) -> bool {
+        !matches!(self, Action::Erase | Action::Note)
     }
 }
 

@@ -37,16 +37,34 @@ pub fn link(previous: Hash, writer: &str, number: u64, event: &Event<'_>) -> Has
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainBreak {
     /// Events of the writer are missing before this one, or this one is there twice.
-    #[error(
-        "event {id} is number {found} of writer `{writer}`, after number {last}: events between were taken away or put in"
-    )]
+    #[error("event {id} is number {found} of its writer, {writer}, after number {last}")]
     Number { id: u64, writer: String, last: u64, found: u64 },
     /// The event before it is not what its writer wrote.
-    #[error("event {id} of writer `{writer}` does not follow the event before it, which was changed")]
+    #[error("event {id} does not follow what its writer, {writer}, wrote before it")]
     Link { id: u64, writer: String },
     /// More writers than are followed.
     #[error("more than {WRITERS_MAX} writers have written this log")]
     Writers,
+}
+
+impl ChainBreak {
+    /// The event at which it shows.
+    pub fn id(&self) -> Option<u64> {
+        match self {
+            ChainBreak::Number { id, .. } | ChainBreak::Link { id, .. } => Some(*id),
+            ChainBreak::Writers => None,
+        }
+    }
+
+    /// What was done, in one word.
+    pub fn verdict(&self) -> &'static str {
+        match self {
+            ChainBreak::Number { last, found, .. } if found > last => "DELETED",
+            ChainBreak::Number { .. } => "INSERTED",
+            ChainBreak::Link { .. } => "MODIFIED",
+            ChainBreak::Writers => "UNCHAINED",
+        }
+    }
 }
 
 /// Checks the chains of all writers while events are read in log order.

@@ -15,7 +15,7 @@ mod sqlite;
 
 pub use editlog::{
     Append, Editlog, EditlogReader, EditlogSettings, EditlogStats, EditlogTables, Editlogs, Expected, Outcome,
-    SealedLog, SealedPage, Sealing,
+    SealProgress, SealedLog, SealedPage, Sealing,
 };
 pub use error::{EngineError, StoreError};
 pub use node::NodeDatabase;

@@ -233,7 +233,10 @@ fn edit_of(change: &RevertChange, restored: &BTreeSet<Key>) -> Edit {
         }
         (Action::Create, _) => Change::Create { values: change.values.clone() },
         (Action::Delete, _) => Change::Delete { key },
-        (Action::Revert | Action::Update, column) => Change::Revert { key, column: column.clone() },
+        // Nothing else is ever planned: what is about the log itself is not taken back.
+        (Action::Revert | Action::Update | Action::Erase | Action::Note, column) => {
+            Change::Revert { key, column: column.clone() }
+        }
     };
     Edit { event_id: None, change: asked, seen, seen_row: None }
 }

@@ -183,10 +183,13 @@ impl Replay {
 
     /// Takes the next event of the log.
     pub fn push(&mut self, event: &Event) {
-        let user = self.intern_user(&event.user);
-        let column = event.column_name.as_deref().map(|name| self.intern_column(name));
         self.position = Some(event.id);
         self.events += 1;
+        if !event.action.is_edit() {
+            return;
+        }
+        let user = self.intern_user(&event.user);
+        let column = event.column_name.as_deref().map(|name| self.intern_column(name));
 
         let row = self.rows.get_or_insert(&event.key, || RowState {
             cells: Vec::new(),
@@ -232,6 +235,8 @@ impl Replay {
                 row.clear();
                 row.row_event = Some(event.id);
             }
+            // They are of no row, and went back above.
+            (Action::Erase | Action::Note, _) => {}
         }
     }
 

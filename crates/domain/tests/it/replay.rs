@@ -253,3 +253,18 @@ fn a_misfit_and_an_override_of_a_column_no_longer_editable_are_listed_and_not_ap
     assert_eq!((report.misfits.count, report.not_editable.count, report.edits_applied), (1, 1, 0));
     assert_eq!(report.misfits.items[0].value.as_deref(), Some("fast"));
 }
+
+#[test]
+fn events_about_the_log_itself_touch_no_row() {
+    let original = vec![("1".to_owned(), [Some("Small".to_owned()), None])];
+    let edits = [update(1, "1", Some("Large"), None)];
+    let with_others = [
+        edits[0].clone(),
+        event(2, Action::Erase, "1", Some("user,value"), None, None),
+        event(3, Action::Note, "", None, None, None),
+    ];
+    assert_eq!(applied(&original, &edits), applied(&original, &with_others));
+    let replay = Replay::of(&with_others);
+    assert_eq!((replay.position(), replay.row("1").map(|row| row.last_event)), (Some(EventId(3)), Some(EventId(1))));
+    assert!(replay.row("").is_none());
+}

@@ -10,6 +10,7 @@
 mod align;
 mod report;
 
+use crate::chain::{ChainBreak, Chains};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::erasure::Erasures;
 use crate::event::Event;
@@ -59,6 +60,8 @@ pub struct Verifier {
     aligner: Aligner,
     trees: Trees,
     erasures: Erasures,
+    chains: Chains,
+    breaks: Vec<ChainBreak>,
     events: u64,
     stored: u64,
     hashes: u64,
@@ -116,6 +119,8 @@ impl Verifier {
             aligner: Aligner::new(),
             trees: Trees::default(),
             erasures: Erasures::default(),
+            chains: Chains::new(),
+            breaks: Vec::new(),
             events: 0,
             stored: 0,
             hashes: 0,
@@ -144,6 +149,18 @@ impl Verifier {
     pub fn push_event(&mut self, event: &Event<'_>) {
         let hash = self.aligner.hash(event);
         self.push_hashed(event, hash);
+    }
+
+    /// The place of an event in the chain of its writer, if the log has such chains: called with every event, in log order.
+    ///
+    /// What a broken chain tells counts where the seal tells nothing: for events that are not sealed, and for those that
+    /// were changed before they were.
+    pub fn push_link(&mut self, writer: &str, number: u64, previous: Hash, event: &Event<'_>) {
+        if let Err(broken) = self.chains.push(writer, number, previous, event)
+            && self.breaks.len() < FINDINGS_MAX
+        {
+            self.breaks.push(broken);
+        }
     }
 
     /// The next event and the hash of its leaf, for callers that hash on many threads.
@@ -220,6 +237,15 @@ impl Verifier {
         {
             findings.push(Finding::ModifiedAmong { first: 1, last: anchor.checkpoint.size });
         }
+
+        let whole = findings.is_empty();
+        let breaks = std::mem::take(&mut self.breaks).into_iter();
+        findings.extend(
+            breaks
+                .filter(|broken| whole || broken.id().is_none_or(|id| id > sealed.unwrap_or(0)))
+                .map(Finding::Unchained),
+        );
+        findings.truncate(FINDINGS_MAX);
 
         let covered = self.anchors.last().map_or(0, |anchor| anchor.checkpoint.size);
         let unsealed = (self.events > covered).then(|| Unsealed {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Kept;
+use crate::chain::ChainBreak;
 use crate::time;
 
 /// Something that is wrong, with its place. Its `Display` is a sentence.
@@ -35,6 +36,8 @@ pub enum Finding {
     HashesDamaged,
     /// There is no checkpoint at all.
     Unvouched,
+    /// The hash chain of a writer is broken before an event.
+    Unchained(ChainBreak),
 }
 
 impl Finding {
@@ -50,6 +53,7 @@ impl Finding {
             Finding::Forged { .. } => "FORGED",
             Finding::HashesDamaged => "HASHES",
             Finding::Unvouched => "UNVOUCHED",
+            Finding::Unchained(broken) => broken.verdict(),
         }
     }
 
@@ -108,6 +112,7 @@ impl fmt::Display for Finding {
                 f.write_str("HASHES: the events are whole, and the hashes stored beside them are not")
             }
             Finding::Unvouched => write!(f, "UNVOUCHED: there is no checkpoint, so nothing vouches for any event"),
+            Finding::Unchained(broken) => write!(f, "{}: {broken}", broken.verdict()),
         }
     }
 }

@@ -284,7 +284,7 @@ impl LiveTable {
         let mut keys: Vec<Key> = Vec::new();
         let mut changes: Vec<Change> = Vec::new();
         let mut places: HashMap<&Key, usize, FixedState> = HashMap::default();
-        for event in events {
+        for event in events.iter().filter(|event| event.action.is_edit()) {
             let place = *places.entry(&event.key).or_insert_with(|| {
                 keys.push(event.key.clone());
                 changes.push(Change::default());

@@ -276,6 +276,8 @@ pub(crate) fn conflict_message(current: &CurrentCell) -> String {
         stet_domain::Action::Revert => "took the edits back",
         stet_domain::Action::Create => "added this row",
         stet_domain::Action::Delete => "deleted this row",
+        stet_domain::Action::Erase => "erased personal data",
+        stet_domain::Action::Note => "made a note in the log",
     };
     format!("{} {what} at {}, after you saw it: nothing was overwritten", current.user, current.date)
 }

@@ -21,19 +21,25 @@ use std::time::Duration;
 
 use stet_domain::key::KEY_BYTES_MAX;
 use stet_domain::{Action, DatasetName, Event, EventId, NewEvent};
+use stet_editlog::erasure::{Erasure, FieldMask, mask};
+use stet_editlog::event::{Secret, encode_secrets};
+use stet_editlog::{Field, Personal};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::postgres::Postgres;
 
-pub use self::sealed::{SealedLog, SealedPage, Sealing};
+pub use self::sealed::{SealProgress, SealedLog, SealedPage, Sealing, WriterLink};
 
 /// The most events in one [`Append`].
 pub const REQUEST_EVENTS_MAX: usize = 100_000;
 
 /// The longest event, in bytes of all its texts.
 pub const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What stands in the column of an erased user, which must not be NULL.
+const ERASED_USER: &str = "erased";
 
 /// The most events that one read returns; larger limits are cut to it.
 pub const READ_EVENTS_MAX: usize = 100_000;
@@ -144,6 +150,16 @@ pub enum WriteStep {
     Commit,
     /// After the transaction is committed and before anybody is told: everything is kept.
     Committed,
+    /// Before events are sealed. In SQLite that is in the transaction that appends them, in PostgreSQL in one of its own.
+    SealBegin,
+    /// Before leaves are kept.
+    SealLeaves,
+    /// Before a checkpoint is signed and kept.
+    SealCheckpoint,
+    /// Before a sealing is committed by itself: nothing of it is kept.
+    SealCommit,
+    /// After a sealing was committed by itself.
+    SealCommitted,
 }
 
 /// What the writer has done since the place was opened.
@@ -224,14 +240,13 @@ impl Editlogs {
         }
     }
 
-    /// Writes into a SQLite file which node its editlogs belong to, if it belongs to none; two nodes never share one. In a
-    /// database the roles say who may write.
+    /// Writes into a SQLite file which node its editlogs belong to, if it belongs to none; two nodes never share one. In
+    /// PostgreSQL each editlog says it for itself, from its initialisation on, and no other node opens it.
     ///
     /// Fails with `OtherNode` if it belongs to another.
     pub async fn claim(&self, node: Uuid, name: &str) -> Result<(), StoreError> {
         match &self.0 {
             EditlogsBackend::Sqlite(editlogs) => editlogs.claim(node, name).await,
-            // Who may write into a database is told by its roles.
             EditlogsBackend::Postgres(_) => Ok(()),
         }
     }
@@ -239,11 +254,54 @@ impl Editlogs {
     /// Makes the editlog of an original anew, without its events, and tells how many there were; makes it if it is not
     /// there. This is the only way by which events go. Whoever follows the old one has to open the new one.
     ///
-    /// Fails like [`Editlogs::editlog`], and with `HasEvents` if there are some and `only_empty` is asked for.
+    /// Fails like [`Editlogs::editlog`], with `HasEvents` if there are some and `only_empty` is asked for, and with `NoReset`
+    /// for a table of PostgreSQL that does not belong to our user.
     pub async fn reset(&self, original: &DatasetName, only_empty: bool) -> Result<u64, StoreError> {
         match &self.0 {
             EditlogsBackend::Sqlite(editlogs) => editlogs.reset(original, only_empty).await,
-            EditlogsBackend::Postgres(_) => Err(StoreError::NoReset { original: original.clone() }),
+            EditlogsBackend::Postgres(editlogs) => editlogs.reset(original, only_empty).await,
+        }
+    }
+
+    /// Erases personal data of events: texts and salts go, and their commitments stay, so that the log still verifies. The
+    /// erasure has to be an event of the log already. How many events had something to erase.
+    ///
+    /// In PostgreSQL only the owner of the tables can; for a log that was made securely `admin_url` is the connection of
+    /// somebody who may act for it, used once. Fails with `NotAllowed` without that right.
+    pub async fn erase(
+        &self,
+        original: &DatasetName,
+        erasure: Erasure,
+        admin_url: Option<String>,
+    ) -> Result<u64, StoreError> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(editlogs) => editlogs.erase(original, erasure).await,
+            EditlogsBackend::Postgres(editlogs) => editlogs.erase(original, erasure, admin_url).await,
+        }
+    }
+
+    /// Why events of an original wait to be sealed, if sealing failed the last time. In SQLite nothing waits: what cannot
+    /// be sealed is not appended.
+    pub fn sealing_failure(&self, original: &DatasetName) -> Option<String> {
+        match &self.0 {
+            EditlogsBackend::Sqlite(_) => None,
+            EditlogsBackend::Postgres(editlogs) => editlogs.seal_state(original)?.failure,
+        }
+    }
+
+    /// Waits until everything is sealed that this process is to seal, `at_most` so long: before it ends.
+    pub async fn settle(&self, at_most: Duration) {
+        match &self.0 {
+            EditlogsBackend::Sqlite(_) => {}
+            EditlogsBackend::Postgres(editlogs) => editlogs.settle(at_most).await,
+        }
+    }
+
+    /// Whether this process is the one that seals the editlog of an original, of all that have it open.
+    pub fn seals(&self, original: &DatasetName) -> bool {
+        match &self.0 {
+            EditlogsBackend::Sqlite(_) => true,
+            EditlogsBackend::Postgres(editlogs) => editlogs.seal_state(original).is_some_and(|state| state.leads),
         }
     }
 
@@ -343,6 +401,17 @@ impl Editlog {
         match &self.0 {
             EditlogBackend::Sqlite(log) => log.history(key, column, before, limit).await,
             EditlogBackend::Postgres(log) => log.history(key, column, before, limit).await,
+        }
+    }
+
+    /// How far the log is sealed. In SQLite that is always all of it.
+    pub async fn seal_progress(&self) -> Result<SealProgress, StoreError> {
+        match &self.0 {
+            EditlogBackend::Sqlite(log) => {
+                let events = log.count().await?;
+                Ok(SealProgress { events, sealed: events, behind_ms: None })
+            }
+            EditlogBackend::Postgres(log) => log.seal_progress().await,
         }
     }
 
@@ -580,10 +649,37 @@ fn malformed(event: &NewEvent) -> Option<&'static str> {
         (_, Some("")) => Some("the name of its column is empty"),
         (Action::Update, None) => Some("an update names the column that it sets"),
         (Action::Delete, Some(_)) => Some("a delete is of a whole row and names no column"),
-        (Action::Delete | Action::Revert, _) if value => Some("only an update or a create has a value"),
+        (Action::Erase, None) => Some("an erasure names the fields that it erases"),
+        (Action::Note, Some(_)) => Some("a note is of no column"),
+        (Action::Erase | Action::Note, _) if event.reason.is_none() => Some("an erasure or a note has a reason"),
+        (Action::Delete | Action::Revert | Action::Erase | Action::Note, _) if value => {
+            Some("only an update or a create has a value")
+        }
         (Action::Create, None) if value => Some("a value needs the column that it is for"),
         _ => None,
     }
+}
+
+/// The secrets of an event of which some fields are erased; none if there is nothing to erase, or the salts of what would
+/// be kept are not known.
+fn erased_secrets(event: &stet_editlog::Event<'_>, fields: FieldMask) -> Option<Vec<u8>> {
+    let (mut erases, mut known) = (false, true);
+    let secrets = Field::ALL.map(|field| match event.personal(field) {
+        Personal::Absent => Secret::Absent,
+        Personal::Erased(commitment) => Secret::Erased(*commitment),
+        Personal::Clear(_, salt) if *salt == stet_editlog::Salt::default() => {
+            known = false;
+            Secret::Absent
+        }
+        personal @ Personal::Clear(_, salt) => match personal.commitment().filter(|_| fields & mask([field]) != 0) {
+            Some(commitment) => {
+                erases = true;
+                Secret::Erased(commitment)
+            }
+            None => Secret::Salt(*salt),
+        },
+    });
+    (erases && known).then(|| encode_secrets(&secrets))
 }
 
 impl EditlogSettings {

@@ -63,6 +63,15 @@ impl<S: NamedLog> Positions<S> {
         known.keep_all(events);
     }
 
+    /// Keeps no event at hand: what is stored has changed.
+    pub(super) fn forget_recent(&self, original: &DatasetName) {
+        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = positions.get_mut(original) {
+            known.recent.clear();
+            known.recent_bytes = 0;
+        }
+    }
+
     pub(super) fn recent_since(
         &self,
         original: &DatasetName,

@@ -44,6 +44,18 @@ pub struct PostgresConfig {
     pub statement_timeout_ms: u64,
     /// The most connections for reading at a time.
     pub connections_max: usize,
+    /// Who connects: it writes its name into the editlogs that it makes, and takes none of another. None for a program
+    /// that is no node.
+    pub node: Option<NodeIdentity>,
+}
+
+/// Which node this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// Chosen when the node was made.
+    pub id: uuid::Uuid,
+    /// What people call it.
+    pub name: String,
 }
 
 /// Where a password is kept.
@@ -99,6 +111,7 @@ impl PostgresConfig {
             connect_timeout_ms: 5_000,
             statement_timeout_ms: 30_000,
             connections_max: 8,
+            node: None,
         }
     }
 

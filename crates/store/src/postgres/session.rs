@@ -36,6 +36,20 @@ impl Link {
         }
     }
 
+    /// The connection as it was left; for work that goes on in a transaction.
+    ///
+    /// Fails with `CannotConnect` if it was lost.
+    pub(crate) fn same_client(&mut self) -> Result<&mut Client, StoreError> {
+        match self.client.as_mut().filter(|client| !client.is_closed()) {
+            Some(client) => Ok(client),
+            None => Err(StoreError::CannotConnect {
+                connection: self.config.to_string(),
+                reason: "the connection was lost".to_owned(),
+                source: None,
+            }),
+        }
+    }
+
     /// Runs work that may run twice: again on a new connection if the one at hand turns out to be lost.
     pub(crate) fn read<T>(
         &mut self,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stet_domain::replay::Replay;
-use stet_domain::{Action, Event, EventId, Source};
+use stet_domain::{Action, ClientEventId, Event, EventId, NewEvent, Source};
 use stet_store::{Append, EditlogSettings, Expected, Outcome, StoreError};
+use uuid::Uuid;
 
 use crate::fixture::{Backend, append_one, appended, dataset, event, ids, seen, strikes, strikes_log, update};
 
@@ -37,6 +38,7 @@ macro_rules! conformance {
             requests_beyond_the_limits_are_refused,
             ids_have_no_gaps_after_requests_that_failed,
             history_is_newest_first_and_includes_events_of_the_row,
+            events_about_the_log_itself_are_of_no_row,
             a_scan_visits_each_event_once_up_to_its_end,
             editlogs_of_one_place_are_apart,
             initialising_twice_keeps_the_log,
@@ -295,6 +297,7 @@ pub async fn a_repeated_request_is_no_conflict_with_itself(backend: &impl Backen
 pub async fn what_replay_has_seen_is_what_the_log_compares(backend: &impl Backend) {
     let log = strikes_log(backend).await;
     let columns = ["a", "b", "c"];
+    let (mut replay, mut first) = (Replay::default(), None);
     let mut random = 88_172_645_463_325_252_u64;
     let mut next = |below: u64| {
         random ^= random << 13;
@@ -316,44 +319,40 @@ pub async fn what_replay_has_seen_is_what_the_log_compares(backend: &impl Backen
         let events = events.into_iter().map(|event| (event, Expected::Any)).collect();
         log.append(Append { atomic: true, events }).await.unwrap();
 
-        let all = log.read_since(None, 10_000).await.unwrap();
-        let replay = Replay::of(&all);
+        for event in log.read_since(replay.position(), 10_000).await.unwrap() {
+            first.get_or_insert(event.event_id);
+            replay.push(&event);
+        }
+        // With what replay says was seen there is no conflict; with any less there is.
+        let mut probes: Vec<(NewEvent, Option<EventId>, bool)> = Vec::new();
+        let mut probe = |event: NewEvent, needed: Option<EventId>| {
+            if let Some(needed) = needed {
+                let less = (needed.0 > 1).then_some(EventId(needed.0 - 1));
+                probes.push((NewEvent { event_id: ClientEventId(Uuid::new_v4()), ..event.clone() }, less, true));
+            }
+            probes.push((event, needed, false));
+        };
         for key in ["k1", "k2"] {
             let Some(row) = replay.row(key) else { continue };
-            let position = replay.position().unwrap();
-            for probe in columns.map(Some).into_iter().chain([None]) {
-                // With what replay says was seen there is no conflict; with any less there is.
-                let column = probe.and_then(|name| replay.column(name));
-                let (probes, needed) = match probe {
-                    Some(name) => (vec![event(Action::Revert, key, Some(name), None)], row.seen(column)),
-                    None => (vec![event(Action::Delete, key, None, None)], Some(row.last_event)),
-                };
-                assert!(!conflicts(&log, probes.clone(), needed).await, "{key} {probe:?} {needed:?} {position}");
-                if let Some(needed) = needed {
-                    let less = (needed.0 > 1).then_some(EventId(needed.0 - 1));
-                    assert!(conflicts(&log, probes, less).await, "{key} {probe:?} {less:?} {position}");
-                }
+            for name in columns {
+                probe(event(Action::Revert, key, Some(name), None), row.seen(replay.column(name)));
             }
-            let create = vec![event(Action::Create, key, Some("a"), None)];
-            assert!(!conflicts(&log, create.clone(), row.row_event).await);
-            if let Some(needed) = row.row_event {
-                let less = (needed.0 > 1).then_some(EventId(needed.0 - 1));
-                assert!(conflicts(&log, create, less).await, "{key} create {less:?} {position}");
-            }
+            probe(event(Action::Delete, key, None, None), Some(row.last_event));
+            probe(event(Action::Create, key, Some("a"), None), row.row_event);
+        }
+        // All at once, since events of one request never conflict with each other, and without appending them: a taken
+        // event id makes the atomic request fail in any case.
+        let mut blocker = update("blocker", "x", None);
+        blocker.event_id = first.unwrap();
+        let mut events: Vec<_> = probes.iter().map(|(event, seen, _)| (event.clone(), Expected::Seen(*seen))).collect();
+        events.push((blocker, Expected::Any));
+        let outcomes = log.append(Append { atomic: true, events }).await.unwrap();
+        assert!(matches!(outcomes.last(), Some(Outcome::EventIdTaken(_))));
+        for ((event, seen, expected), outcome) in probes.iter().zip(&outcomes) {
+            let conflicts = matches!(outcome, Outcome::Conflict(_));
+            assert_eq!(conflicts, *expected, "{event:?} {seen:?} {:?}", replay.position());
         }
     }
-}
-
-/// Whether events would conflict, without appending them: a taken event id makes the atomic request fail in any case.
-async fn conflicts(log: &stet_store::Editlog, events: Vec<stet_domain::NewEvent>, expected: Option<EventId>) -> bool {
-    let first = log.read_since(None, 1).await.unwrap().remove(0);
-    let mut blocker = update("blocker", "x", None);
-    blocker.event_id = first.event_id;
-    let mut events: Vec<_> = events.into_iter().map(|event| (event, Expected::Seen(expected))).collect();
-    events.push((blocker, Expected::Any));
-    let outcomes = log.append(Append { atomic: true, events }).await.unwrap();
-    assert!(matches!(outcomes.last(), Some(Outcome::EventIdTaken(_))));
-    outcomes.iter().any(|outcome| matches!(outcome, Outcome::Conflict(_)))
 }
 
 pub async fn an_id_from_beyond_the_log_counts_as_having_seen_nothing(backend: &impl Backend) {
@@ -497,6 +496,33 @@ pub async fn history_is_newest_first_and_includes_events_of_the_row(backend: &im
     assert_eq!(history(Some("damage"), Some(5), 100).await, [4, 2]);
     assert_eq!(history(None, None, 2).await, [6, 5]);
     assert!(log.history("3", None, None, 100).await.unwrap().is_empty());
+}
+
+pub async fn events_about_the_log_itself_are_of_no_row(backend: &impl Backend) {
+    let log = strikes_log(backend).await;
+    let first = appended(&log, update("1", "user", Some("a"))).await;
+    // The key of an erasure lists ids of events, and could be that of a row.
+    let mut erasure = event(Action::Erase, "1", Some("user"), None);
+    erasure.reason = Some("asked for".to_owned());
+    let mut note = event(Action::Note, "", None, None);
+    note.reason = Some("rights have changed".to_owned());
+    for event in [&erasure, &note] {
+        appended(&log, event.clone()).await;
+    }
+    assert_eq!(ids(&log.history("1", None, None, 10).await.unwrap()), [1]);
+    assert_eq!(ids(&log.history("1", Some("user"), None, 10).await.unwrap()), [1]);
+    assert!(log.history("", None, None, 10).await.unwrap().is_empty());
+    let outcome = append_one(&log, update("1", "user", Some("b")), seen(first)).await;
+    let Outcome::Appended(second) = outcome else { panic!("{outcome:?}") };
+    let outcome = append_one(&log, event(Action::Delete, "1", None, None), seen(second.id)).await;
+    assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
+    assert_eq!(log.count().await.unwrap(), 5);
+    // Without their reasons they say nothing.
+    for event in [NewEvent { reason: None, ..erasure }, NewEvent { reason: None, ..note }] {
+        let event = NewEvent { event_id: ClientEventId(Uuid::new_v4()), ..event };
+        let refused = log.append(Append { atomic: true, events: vec![(event, Expected::Any)] }).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Malformed { .. }), "{refused}");
+    }
 }
 
 pub async fn a_scan_visits_each_event_once_up_to_its_end(backend: &impl Backend) {

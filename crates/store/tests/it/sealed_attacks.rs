@@ -1,6 +1,7 @@
 //! What people with more rights than they should use may do to an editlog in SQLite, and what verifying says of it.
 //!
-//! `docs/editlog-attacks.md` is this table. After a change of it, run the test with `STET_WRITE_DOCS=1`.
+//! `docs/editlog-attacks.md` has this table, and that of PostgreSQL. After a change of one, run its test with
+//! `STET_WRITE_DOCS=1`.
 
 use std::fmt::Write as _;
 
@@ -12,8 +13,8 @@ use crate::fixture::{Backend, Sqlite, strikes, update};
 use crate::sqlite_sealing::{ORIGIN, sealing, signer};
 
 /// The log has so many events, and so many of them were sealed when a checkpoint and hashes were last pushed elsewhere.
-const EVENTS: u64 = 40;
-const PUSHED: u64 = 30;
+pub const EVENTS: u64 = 40;
+pub const PUSHED: u64 = 30;
 
 /// Who attacks.
 const PROGRAM: &str = "a program that may write the file";
@@ -150,14 +151,20 @@ async fn every_attack_is_refused_or_named_and_the_document_says_so() {
         writeln!(table, "| {} | {} | {} |", attack.what, attack.who, attack.says.join("<br>")).unwrap();
     }
     assert_eq!(wrong, "");
+    document("SQLite", &table);
+}
+
+/// Holds the table below a heading of `docs/editlog-attacks.md` against what a test found, or writes it there.
+pub fn document(heading: &str, table: &str) {
     let path = stet_testkit::repository().join("docs/editlog-attacks.md");
     let document = std::fs::read_to_string(&path).unwrap();
-    let (head, _) = document.split_once("| what |").unwrap();
-    let written = format!("{head}{table}");
+    let start = document.find(&format!("## {heading}\n")).unwrap();
+    let start = start + document[start..].find("| what |").unwrap();
+    let end = document[start..].find("\n\n").map_or(document.len(), |end| start + end + 1);
     if std::env::var_os("STET_WRITE_DOCS").is_some() {
-        std::fs::write(&path, written).unwrap();
+        std::fs::write(&path, format!("{}{table}{}", &document[..start], &document[end..])).unwrap();
     } else {
-        assert_eq!(document, written, "docs/editlog-attacks.md is not the table of this test");
+        assert_eq!(&document[start..end], table, "{heading} in docs/editlog-attacks.md is not the table of this test");
     }
 }
 
@@ -216,7 +223,8 @@ async fn said(attack: &Attack) -> Vec<String> {
             place.open(sealing()).editlog(&strikes()).await.unwrap();
         }
     }
-    verdicts(&place, &pushed)
+    let log = SealedLog::open_sqlite(&place.path(), &strikes()).unwrap();
+    verdicts(&log, &pushed, UNPROTECTED, "until the node writes next")
 }
 
 fn rehash(place: &Sqlite, raw: &rusqlite::Connection, id: u64) {
@@ -240,8 +248,7 @@ fn sign(place: &Sqlite, raw: &rusqlite::Connection, key: &SignerKey) {
 }
 
 /// What verifying says, each in a short form that names no time.
-fn verdicts(place: &Sqlite, (note, kept): &(String, Vec<Hash>)) -> Vec<String> {
-    let log = SealedLog::open_sqlite(&place.path(), &strikes()).unwrap();
+pub fn verdicts(log: &SealedLog, (note, kept): &(String, Vec<Hash>), unprotected: &str, until: &str) -> Vec<String> {
     let inside = log.checkpoints(1000).unwrap();
     let checkpoints = inside.iter().map(|note| (note.as_str(), Kept::Inside));
     let trusted = [signer().verifier().clone()];
@@ -254,13 +261,24 @@ fn verdicts(place: &Sqlite, (note, kept): &(String, Vec<Hash>)) -> Vec<String> {
             kept.by_ref().for_each(|hash| verifier.push_hash(None, Some(hash)));
             verifier.end_hashes();
         }
-        page.events.iter().for_each(|event| verifier.push_event(event));
+        for (event, link) in page.events.iter().zip(&page.links) {
+            if let Some(link) = link {
+                verifier.push_link(&link.writer, link.number, link.previous, event);
+            }
+            verifier.push_event(event);
+        }
         Ok::<_, StoreError>(())
     })
     .unwrap();
     let report = verifier.finish();
     let mut said: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     for finding in &mut said {
+        // The writer is another one each time.
+        if let Some((head, rest)) = finding.split_once("its writer, ")
+            && let Some(uuid) = rest.get(..36)
+        {
+            *finding = format!("{head}its writer{}", rest[uuid.len()..].trim_start_matches(','));
+        }
         if finding.starts_with("FORKED") {
             *finding = format!("FORKED: another history of the first {PUSHED} events than in the safe");
         } else if finding.starts_with("FORGED") && finding.contains("no trusted key has signed") {
@@ -269,11 +287,11 @@ fn verdicts(place: &Sqlite, (note, kept): &(String, Vec<Hash>)) -> Vec<String> {
     }
     match log.protection() {
         Ok(()) => {}
-        Err(_) => said.push(UNPROTECTED.to_owned()),
+        Err(_) => said.push(unprotected.to_owned()),
     }
     if let Some(unsealed) = report.unsealed {
         said.push(match unsealed.events {
-            1 => "UNSEALED: 1 events, until the node writes next".to_owned(),
+            1 => format!("UNSEALED: 1 events, {until}"),
             events => format!("UNSEALED: the last {events} events"),
         });
     }

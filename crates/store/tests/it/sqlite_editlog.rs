@@ -61,7 +61,7 @@ async fn the_table_is_plain_for_any_sql_tool() {
             Ok((row.get(0)?, row.get(1)?))
         })
         .unwrap();
-    assert_eq!((created_by.as_str(), version), (concat!("stet ", env!("CARGO_PKG_VERSION")), 2));
+    assert_eq!((created_by.as_str(), version), (concat!("stet ", env!("CARGO_PKG_VERSION")), 3));
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn an_editlog_of_a_newer_version_is_refused() {
     let refused = editlogs.editlog(&strikes()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the editlog of `strikes` has format version 7 and this version of Stet knows versions up to 2: use a newer Stet"
+        "the editlog of `strikes` has format version 7 and this version of Stet knows versions up to 3: use a newer Stet"
     );
 }
 

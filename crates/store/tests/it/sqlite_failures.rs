@@ -33,6 +33,8 @@ async fn a_write_that_fails_at_any_step_is_never_a_success_and_can_be_repeated()
         (&[WriteStep::Begin][..], false),
         (&[WriteStep::Insert], false),
         (&[WriteStep::Commit], false),
+        // What cannot be sealed is not kept either.
+        (&[WriteStep::SealBegin], false),
         (&[WriteStep::Committed], true),
         (&[WriteStep::Insert, WriteStep::Reopen], false),
         (&[WriteStep::Committed, WriteStep::Reopen, WriteStep::Reopen], true),

@@ -142,6 +142,33 @@ async fn an_editlog_of_the_version_without_seals_is_read_as_it_is_and_sealed_whe
 }
 
 #[tokio::test]
+async fn an_editlog_of_the_version_without_events_about_itself_takes_them_once_it_is_opened() {
+    let place = Sqlite::new();
+    let log = place.open(sealing()).initialise(&strikes()).await.unwrap();
+    appended(&log, update("1", "size", None)).await;
+    drop(log);
+    // What version 2 was.
+    place
+        .raw()
+        .execute_batch(
+            "PRAGMA writable_schema = on;
+             UPDATE sqlite_schema SET sql = replace(sql, ', ''erase'', ''note''', '') WHERE name = 'strikes_editlog';
+             PRAGMA writable_schema = off; UPDATE stet_editlogs SET format_version = 2",
+        )
+        .unwrap();
+    let reader = EditlogReader::open_sqlite(&place.path(), &strikes()).unwrap();
+    assert_eq!(reader.count().unwrap(), 1);
+    let log = place.open(sealing()).editlog(&strikes()).await.unwrap();
+    let mut note = crate::fixture::event(stet_domain::Action::Note, "", None, None);
+    note.reason = Some("rights have changed".to_owned());
+    appended(&log, note).await;
+    let checked: String = place.raw().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(checked, "ok");
+    let report = verify(&place, &[]);
+    assert!(report.is_whole() && report.sealed == Some(2), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_log_that_was_kept_without_a_key_is_signed_once_there_is_one() {
     let place = Sqlite::new();
     let log = place.open(EditlogSettings::default()).initialise(&strikes()).await.unwrap();

@@ -1,35 +1,49 @@
 //! Editlogs in PostgreSQL: tables of a schema, written by one thread with a connection of its own and read through the
 //! pool of the database. Several processes may share them.
 
+mod append;
+mod erase;
+mod insert;
+mod parts;
 mod protection;
 mod read;
 mod schema;
+mod seal;
+mod sealed;
+mod sealer;
 mod secure;
 mod writer;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postgres::Client;
 use stet_domain::{DatasetName, Event, EventId};
+use stet_editlog::erasure::Erasure;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::protection::protection;
 pub use self::protection::{Protection, ProtectionFinding, ProtectionMode};
 pub(crate) use self::read::PostgresReader;
 use self::schema::LogSql;
+pub(crate) use self::sealed::PostgresSealed;
+pub(crate) use self::sealer::SealState;
 pub(crate) use self::secure::{explain, run as run_secure, script};
 use super::positions::{NamedLog, Positions};
-use super::{Append, EditlogSettings, EditlogStats, EditlogTables, Faults, Outcome};
+use super::{Append, EditlogSettings, EditlogStats, EditlogTables, Faults, Outcome, SealProgress};
 use crate::error::StoreError;
 use crate::postgres::{Link, Postgres, PostgresConfig, start_thread};
 
+/// How often it is looked whether everything is sealed, by those who wait for it.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A schema, or one table, of PostgreSQL that holds editlogs.
 ///
-/// Two threads serve it, and end when it is dropped: the writer, which owns the only connection that appends, and the
-/// watcher, which looks for commits of other processes.
+/// Three threads serve it, and end when it is dropped: the writer, which owns the only connection that appends; the
+/// watcher, which looks for commits of other processes; and the sealer.
 pub(crate) struct PostgresEditlogs {
     postgres: Postgres,
     tables: EditlogTables,
@@ -39,6 +53,8 @@ pub(crate) struct PostgresEditlogs {
     requests: mpsc::Sender<writer::Request>,
     /// The watcher ends when this is dropped.
     _watching: std::sync::mpsc::Sender<()>,
+    /// The sealer ends when this is dropped.
+    _sealing: std::sync::mpsc::Sender<()>,
 }
 
 /// What the threads share with the handles.
@@ -46,6 +62,8 @@ struct Shared {
     config: Arc<PostgresConfig>,
     faults: Option<Faults>,
     positions: Positions<LogSql>,
+    /// How sealing goes, for each open log.
+    seals: Mutex<HashMap<DatasetName, SealState>>,
     commits: AtomicU64,
     requests: AtomicU64,
     events: AtomicU64,
@@ -68,6 +86,7 @@ impl PostgresEditlogs {
             config: Arc::clone(postgres.shared_config()),
             faults: settings.faults.clone(),
             positions: Positions::default(),
+            seals: Mutex::default(),
             commits: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -82,6 +101,12 @@ impl PostgresEditlogs {
         let interval = Duration::from_millis(settings.poll_interval_ms.max(1));
         start_thread("stet-editlog-watch", move || watch_others(&for_watcher, interval, &stopped))?;
 
+        let (sealing, stopped) = std::sync::mpsc::channel();
+        if let Some(with) = settings.sealing.clone() {
+            let for_sealer = Arc::clone(&shared);
+            start_thread("stet-editlog-seal", move || sealer::run(&for_sealer, &with, &stopped))?;
+        }
+
         Ok(Arc::new(PostgresEditlogs {
             postgres: postgres.clone(),
             tables,
@@ -89,6 +114,7 @@ impl PostgresEditlogs {
             settings,
             requests,
             _watching: watching,
+            _sealing: sealing,
         }))
     }
 
@@ -119,6 +145,70 @@ impl PostgresEditlogs {
         let position = log.position().await?;
         self.shared.positions.advance(original, position);
         Ok(log)
+    }
+
+    /// See [`super::Editlogs::reset`].
+    pub(crate) async fn reset(&self, original: &DatasetName, only_empty: bool) -> Result<u64, StoreError> {
+        let sql = self.tables.sql(original)?;
+        let config = Arc::clone(&self.shared.config);
+        let session = crate::postgres::Session::start(Arc::clone(&config))?;
+        let resetting = tokio::task::spawn_blocking(move || {
+            session.run_blocking(move |link| schema::reset(&config, link.client()?, &sql, only_empty))
+        });
+        let events = resetting.await.unwrap_or(Err(StoreError::Closed))?;
+        // Who follows the old log is told that it has ended.
+        self.shared.positions.remove(original);
+        Ok(events)
+    }
+
+    /// See [`super::Editlogs::erase`].
+    pub(crate) async fn erase(
+        &self,
+        original: &DatasetName,
+        erasure: Erasure,
+        admin_url: Option<String>,
+    ) -> Result<u64, StoreError> {
+        let sql = self.tables.sql(original)?;
+        let config = Arc::clone(&self.shared.config);
+        let erasing = tokio::task::spawn_blocking(move || {
+            // The client must not be used on a thread of the runtime.
+            std::thread::scope(|scope| {
+                let erasing = scope.spawn(|| match &admin_url {
+                    Some(url) => {
+                        let (admin, password) = secure::administrator(&config, url)?;
+                        erase::erase(&admin, &mut admin.connect_with(password.as_deref())?, &sql, &erasure)
+                    }
+                    None => erase::erase(&config, &mut config.connect()?, &sql, &erasure),
+                });
+                erasing.join().unwrap_or(Err(StoreError::Closed))
+            })
+        });
+        let erased = erasing.await.unwrap_or(Err(StoreError::Closed))?;
+        self.shared.positions.forget_recent(original);
+        Ok(erased)
+    }
+
+    /// How sealing goes; none if it was not tried yet.
+    pub(crate) fn seal_state(&self, original: &DatasetName) -> Option<SealState> {
+        self.shared.seals.lock().unwrap_or_else(PoisonError::into_inner).get(original).cloned()
+    }
+
+    /// Waits until everything that is known is sealed, if this process is the one that does, and `at_most` so long.
+    pub(crate) async fn settle(&self, at_most: Duration) {
+        let waiting = || {
+            let seals = self.shared.seals.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shared.positions.known().iter().any(|sql| {
+                let last = self.shared.positions.add(sql).borrow().map_or(0, |id| id.0.unsigned_abs());
+                seals.get(&sql.original).is_some_and(|state| state.leads && state.sealed < last)
+            })
+        };
+        let settled = async {
+            while waiting() {
+                tokio::time::sleep(SETTLE_INTERVAL).await;
+            }
+        };
+        // What is not sealed by then is sealed by whoever opens the log next.
+        let _ = tokio::time::timeout(at_most, settled).await;
     }
 
     pub(crate) fn stats(&self) -> EditlogStats {
@@ -186,6 +276,10 @@ impl PostgresEditlog {
             .await
     }
 
+    pub(crate) async fn seal_progress(&self) -> Result<SealProgress, StoreError> {
+        self.read(sealed::progress).await
+    }
+
     pub(crate) async fn position(&self) -> Result<Option<EventId>, StoreError> {
         self.read(read::position).await
     }
@@ -220,6 +314,11 @@ impl EditlogTables {
     /// A blocking reader of the editlog of an original in these tables.
     pub(super) fn reader(&self, postgres: &Postgres, original: &DatasetName) -> Result<PostgresReader, StoreError> {
         PostgresReader::open(postgres, Arc::new(self.sql(original)?))
+    }
+
+    /// One state of the editlog of an original, to be verified.
+    pub(super) fn sealed(&self, postgres: &Postgres, original: &DatasetName) -> Result<PostgresSealed, StoreError> {
+        PostgresSealed::open(postgres, Arc::new(self.sql(original)?))
     }
 
     /// Whether the editlog of an original is in these tables.

@@ -9,8 +9,9 @@ use postgres::{Client, Transaction};
 use stet_domain::DatasetName;
 use uuid::Uuid;
 
+use super::parts::{self, CHECKPOINTS, LEAVES, SEAL_TABLES};
 use super::schema::{self, LogSql};
-use super::secure::WRITER_COLUMNS;
+use super::secure::{Roles, WRITER_COLUMNS};
 use crate::editlog::EditlogTables;
 use crate::error::{Doing, StoreError};
 use crate::postgres::{Micros, Postgres, PostgresConfig, literal, quoted};
@@ -73,7 +74,7 @@ pub(crate) fn protection(
 
 fn look(config: &PostgresConfig, client: &mut Client, sql: &LogSql) -> Result<Protection, StoreError> {
     let mut findings = Vec::new();
-    let drifts = schema::drifts(config, client, sql)?;
+    let drifts = parts::drifts(config, client, sql)?;
     let problem = drifts.iter().map(|(object, problem)| format!("`{object}` {problem}")).collect::<Vec<_>>().join("; ");
     findings.push(ProtectionFinding {
         claim: "table, constraints, triggers and functions are those that Stet made".to_owned(),
@@ -185,6 +186,7 @@ fn rights(
                  FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = $1::text::regclass";
     let strange = lines(config, client, query, sql)?.into_iter().filter(|line| !allowed.contains(line)).collect();
     add("only the node's user inserts, and only into the columns that are its own", strange);
+    seal_rights(config, client, sql, &roles, &mut add)?;
     let query = "SELECT p.proname || ' belongs to ' || pg_get_userbyid(p.proowner)
                  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
                  WHERE t.tgrelid = $1::text::regclass AND NOT t.tgisinternal AND p.proowner <> c.relowner
@@ -198,6 +200,47 @@ fn rights(
                      (has_database_privilege(session_user, current_database(), 'TEMPORARY'), 'it may make temporary tables'))
                    w (wrong, what) WHERE c.oid = $1::text::regclass AND w.wrong";
     add("the node's user makes nothing beside the log", lines(config, client, query, sql)?);
+    Ok(())
+}
+
+/// What the catalogue says of the tables that hold the seal.
+fn seal_rights(
+    config: &PostgresConfig,
+    client: &mut Client,
+    sql: &LogSql,
+    roles: &Roles,
+    add: &mut dyn FnMut(&str, Vec<String>),
+) -> Result<(), StoreError> {
+    let mut strange = Vec::new();
+    for suffix in SEAL_TABLES {
+        let mut allowed: BTreeSet<String> =
+            [&roles.writer, &roles.reader, &roles.sealer].iter().map(|role| format!("{role} may SELECT")).collect();
+        let sealer = &roles.sealer;
+        if suffix == CHECKPOINTS {
+            allowed.extend(["INSERT size", "INSERT note", "DELETE"].map(|what| format!("{sealer} may {what}")));
+        } else {
+            allowed.insert(format!("{sealer} may INSERT"));
+        }
+        let query = "SELECT CASE a.grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(a.grantee)::text END || ' may ' || a.what
+                     FROM pg_class c, LATERAL (
+                       SELECT grantee, privilege_type AS what FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner)))
+                       UNION ALL
+                       SELECT x.grantee, x.privilege_type || ' ' || t.attname FROM pg_attribute t, aclexplode(t.attacl) x
+                       WHERE t.attrelid = c.oid) a
+                     WHERE c.oid = $1::text::regclass AND a.grantee <> c.relowner
+                     UNION ALL
+                     SELECT 'it belongs to ' || pg_get_userbyid(c.relowner) FROM pg_class c, pg_class log
+                     WHERE c.oid = $1::text::regclass AND log.oid = $2::text::regclass AND c.relowner <> log.relowner";
+        let table = sql.qualified_beside(suffix);
+        let reading = |error| StoreError::from_postgres(config, Doing::Reading, error);
+        for row in client.query(query, &[&table, &sql.qualified]).map_err(reading)? {
+            let line: String = row.try_get(0).map_err(reading)?;
+            if !allowed.contains(&line) {
+                strange.push(format!("{table}: {line}"));
+            }
+        }
+    }
+    add("the seal is appended to by the role that seals alone", strange);
     Ok(())
 }
 
@@ -271,9 +314,22 @@ fn attempts(
         ("an event is not deleted", format!("DELETE FROM {t} WHERE event_id = '{probe}'")),
         ("the log is not emptied", format!("TRUNCATE {t}")),
     ];
+    let (leaves, checkpoints) = (sql.qualified_beside(LEAVES), sql.qualified_beside(CHECKPOINTS));
+    tried.extend([
+        ("a sealed hash is not changed", format!("INSERT INTO {leaves} (id, hash) VALUES (-1, decode(repeat('00', 32), 'hex')); UPDATE {leaves} SET id = -2 WHERE id = -1")),
+        ("the seal is not emptied", format!("TRUNCATE {leaves}")),
+        (
+            "the last checkpoint is not taken away",
+            format!("INSERT INTO {checkpoints} (size, note) VALUES (9000000000000000000, ''); DELETE FROM {checkpoints} WHERE size = 9000000000000000000"),
+        ),
+    ]);
     if mode == ProtectionMode::Secure {
         let roles = sql.roles(config);
         tried.extend([
+            (
+                "who seals changes no hash",
+                format!("SET LOCAL ROLE {}; UPDATE {leaves} SET hash = hash", quoted(&roles.sealer)),
+            ),
             ("triggers are not switched off", format!("ALTER TABLE {t} DISABLE TRIGGER ALL")),
             ("triggers are not removed", format!("DROP TRIGGER stet_1_stamp ON {t}")),
             (

@@ -27,7 +27,7 @@ impl PostgresReader {
     pub(super) fn open(postgres: &Postgres, sql: Arc<LogSql>) -> Result<PostgresReader, StoreError> {
         let config = Arc::clone(postgres.shared_config());
         let reader = PostgresReader { session: Session::start(Arc::clone(&config))?, config, sql };
-        reader.read(schema::check)?;
+        reader.read(schema::check_events)?;
         Ok(reader)
     }
 

@@ -8,13 +8,14 @@ use std::fmt::Write;
 
 use stet_domain::DatasetName;
 
-use super::schema::LogSql;
+use super::parts::{CHECKPOINTS, SEAL_TABLES};
+use super::schema::{BY_NODE, LogSql};
 use crate::editlog::EditlogTables;
 use crate::error::{Doing, StoreError};
 use crate::postgres::{NAME_BYTES_MAX, Postgres, PostgresConfig, literal, quoted};
 
 /// The columns that the writer may give; the database sets the others.
-pub(super) const WRITER_COLUMNS: [&str; 13] = [
+pub(super) const WRITER_COLUMNS: [&str; 14] = [
     "user",
     "action",
     "key",
@@ -28,6 +29,7 @@ pub(super) const WRITER_COLUMNS: [&str; 13] = [
     "writer",
     "wseq",
     "wprev",
+    "secrets",
 ];
 
 /// The roles of a secure editlog.
@@ -39,7 +41,7 @@ pub(super) struct Roles {
     pub writer: String,
     /// May read; granted to auditors.
     pub reader: String,
-    /// May read; for a process that seals.
+    /// May read, and write the seal. The node takes it where it seals, and only there.
     pub sealer: String,
 }
 
@@ -83,7 +85,8 @@ pub(crate) fn script(
 --   {owner}: owns the log; nobody can log in as it.
 --   {writer}: the user of the Stet node. It may read the log and append to it, and nothing else.
 --     If the script makes it, give it a password then: \\password {writer}
---   {reader}, {sealer}: may read. Grant the first to auditors.
+--   {sealer}: may read the log and append to its seal. The node takes this role where it seals.
+--   {reader}: may read. Grant it to auditors.
 --
 -- What it takes away: nobody but those who are named here may make temporary tables in this database. For programs
 -- that need them: GRANT TEMPORARY ON DATABASE {database} TO ...;
@@ -145,14 +148,22 @@ BEGIN
     for statement in sql.create() {
         let _ = writeln!(text, "    {statement};");
     }
-    let _ = write!(
-        text,
-        "  END IF;
-END
-$stet$;
-ALTER TABLE {table} OWNER TO {owner};
+    let whose = config.node.as_ref().map_or(String::new(), |node| {
+        let whose = literal(&format!("%{BY_NODE}%"));
+        let ours = literal(&format!("%{BY_NODE}{} %", node.id));
+        let comment = format!("pg_catalog.obj_description({}::regclass, 'pg_class')", literal(table));
+        format!(
+            "  IF {comment} LIKE {whose} AND {comment} NOT LIKE {ours} THEN
+    RAISE EXCEPTION 'the editlog belongs to another node: %', {comment};
+  END IF;
 "
-    );
+        )
+    });
+    let _ = write!(text, "  END IF;\n{whose}END\n$stet$;\n");
+    let _ = writeln!(text, "{};", sql.comment(config));
+    for part in &sql.parts().tables {
+        let _ = writeln!(text, "ALTER TABLE {schema}.{} OWNER TO {owner};", quoted(&part.name));
+    }
     for (function, _) in &sql.parts().functions {
         let name = format!("{schema}.{}()", quoted(function));
         let _ = writeln!(
@@ -167,7 +178,7 @@ ALTER TABLE {table} OWNER TO {owner};
 GRANT SELECT ON TABLE {table} TO {writer}, {reader}, {sealer};
 -- Not the id, the date, the database user and the transaction: those are the database's own.
 GRANT INSERT ({columns}) ON TABLE {table} TO {writer};
-DO $stet$
+{seal}DO $stet$
 BEGIN
   IF current_setting('stet.granted', true) = 'yes' THEN
     EXECUTE format('REVOKE %I FROM CURRENT_USER', {owner_text});
@@ -177,9 +188,45 @@ $stet$;
 COMMIT;
 ",
         columns = columns.join(", "),
+        seal = seal_grants(&sql, &roles),
         owner_text = literal(&roles.owner),
     );
     Ok(text)
+}
+
+/// The statements that let the node seal the log, in a role of its own.
+fn seal_grants(sql: &LogSql, roles: &Roles) -> String {
+    let (writer, reader, sealer) = (quoted(&roles.writer), quoted(&roles.reader), quoted(&roles.sealer));
+    let mut text = String::new();
+    for suffix in SEAL_TABLES {
+        let table = sql.qualified_beside(suffix);
+        // Not the date of a checkpoint. One is deleted only when a later one of the same minute is there.
+        let write = if suffix == CHECKPOINTS { "INSERT (size, note), DELETE" } else { "INSERT" };
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "REVOKE ALL ON TABLE {table} FROM PUBLIC, {writer}, {reader}, {sealer};
+GRANT SELECT ON TABLE {table} TO {writer}, {reader}, {sealer};
+GRANT {write} ON TABLE {table} TO {sealer};
+"
+        );
+    }
+    // Not inherited: the connections that append have no right to seal.
+    let (writer_text, sealer_text) = (literal(&roles.writer), literal(&roles.sealer));
+    let _ = write!(
+        text,
+        "DO $stet$
+BEGIN
+  IF current_setting('server_version_num')::int >= 160000 THEN
+    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', {sealer_text}, {writer_text});
+  ELSE
+    EXECUTE format('GRANT %I TO %I', {sealer_text}, {writer_text});
+  END IF;
+END
+$stet$;
+"
+    );
+    text
 }
 
 /// What the script does, in a few lines, for whoever lets Stet run it.
@@ -195,7 +242,7 @@ pub(crate) fn explain(
         format!("the editlog of `{original}` is the table {} in the database {config}", sql.qualified),
         format!("it belongs to the role `{}`, as which nobody can log in", roles.owner),
         format!("the node's user `{}` may read it and append to it, and nothing else", roles.writer),
-        format!("`{}` (for auditors) and `{}` may read it", roles.reader, roles.sealer),
+        format!("`{}` (for auditors) may read it; `{}` may also append to its seal", roles.reader, roles.sealer),
         format!(
             "nobody keeps the right to make temporary tables in `{}` unless it is granted by name",
             config.database
@@ -212,7 +259,21 @@ pub(crate) fn run(
     admin_url: &str,
 ) -> Result<(), StoreError> {
     let script = script(postgres, tables, original)?;
-    let node = postgres.config();
+    let (admin, password) = administrator(postgres.config(), admin_url)?;
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            let mut client = admin.connect_with(password.as_deref())?;
+            client.batch_execute(&script).map_err(|error| refused(&admin, error))
+        });
+        running.join().unwrap_or(Err(StoreError::Closed))
+    })
+}
+
+/// How an administrator reaches the database of a node: by a URL, encrypted as the node is.
+pub(super) fn administrator(
+    node: &PostgresConfig,
+    admin_url: &str,
+) -> Result<(PostgresConfig, Option<String>), StoreError> {
     let (mut admin, password) = PostgresConfig::from_url("the administrator's connection", admin_url)?;
     if admin.database != node.database {
         return Err(StoreError::Unusable(format!(
@@ -224,13 +285,8 @@ pub(crate) fn run(
         admin.encryption = node.encryption;
         admin.authorities.clone_from(&node.authorities);
     }
-    std::thread::scope(|scope| {
-        let running = scope.spawn(|| {
-            let mut client = admin.connect_with(password.as_deref())?;
-            client.batch_execute(&script).map_err(|error| refused(&admin, error))
-        });
-        running.join().unwrap_or(Err(StoreError::Closed))
-    })
+    admin.node.clone_from(&node.node);
+    Ok((admin, password))
 }
 
 /// What the database says to an administrator's script: the script's own words if it is one of them.

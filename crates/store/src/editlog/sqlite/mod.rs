@@ -1,5 +1,6 @@
 //! Editlogs in a SQLite file: any number of them, one table each, written by one thread and read by a few connections.
 
+mod erase;
 mod owner;
 mod read;
 mod schema;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use stet_domain::{DatasetName, Event, EventId};
+use stet_editlog::erasure::Erasure;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -21,7 +23,7 @@ use self::schema::LogSql;
 pub(crate) use self::seal::{READ_HASHES, SqliteSealed};
 use super::positions::{NamedLog, Positions};
 use super::{Append, EditlogSettings, EditlogStats, Faults, Outcome, Sealing};
-use crate::error::StoreError;
+use crate::error::{Doing, StoreError};
 use crate::sqlite::{self, Access, FileIdentity, Pool};
 
 /// A SQLite file that holds editlogs.
@@ -136,6 +138,27 @@ impl SqliteEditlogs {
         Ok(events)
     }
 
+    /// See [`super::Editlogs::erase`].
+    pub(crate) async fn erase(&self, original: &DatasetName, erasure: Erasure) -> Result<u64, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let sql = LogSql::new(original);
+        let erased = tokio::task::spawn_blocking(move || {
+            shared.check_identity()?;
+            let mut connection = sqlite::open(&shared.path, Access::Write, shared.busy_timeout_ms)?;
+            let writing = |error| StoreError::from_engine(&shared.path, Doing::Writing, error);
+            // What is erased is overwritten in the file, and does not stay in the journal either.
+            connection.pragma_update(None, "secure_delete", true).map_err(writing)?;
+            let erased = writer::in_transaction(&shared.path, &mut connection, |transaction| {
+                erase::erase(transaction, &shared.path, &sql, &erasure)
+            })?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(writing)?;
+            Ok(erased)
+        });
+        let erased = erased.await.unwrap_or(Err(StoreError::Closed))?;
+        self.shared.positions.forget_recent(original);
+        Ok(erased)
+    }
+
     pub(crate) async fn is_initialised(&self, original: &DatasetName) -> Result<bool, StoreError> {
         Ok(self.originals().await?.contains(original))
     }
@@ -149,7 +172,7 @@ impl SqliteEditlogs {
         let shared = Arc::clone(&self.shared);
         let behind = move |connection: &mut rusqlite::Connection| {
             let version = schema::check(connection, &sql)?;
-            Ok(!schema::is_sealed(version) || seal::is_behind(connection, &sql, shared.sealing.as_ref())?)
+            Ok(!schema::is_current(version) || seal::is_behind(connection, &sql, shared.sealing.as_ref())?)
         };
         // What an older Stet or another program has appended is sealed now.
         if self.readers.run(behind).await? { self.initialise(original).await } else { self.opened(original).await }

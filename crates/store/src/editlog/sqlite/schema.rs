@@ -16,8 +16,13 @@ use super::seal::{self, SealSql};
 use crate::error::{Doing, StoreError};
 
 /// The version of what is described here. Later versions of Stet read earlier formats and not the other way round.
-/// Version 1 had no seal; an editlog of it gets one when it is opened to be written.
-pub(super) const FORMAT_VERSION: i64 = 2;
+/// Version 1 had no seal, version 2 no events about the log itself; an editlog of these gets what it lacks when it is
+/// opened to be written.
+pub(super) const FORMAT_VERSION: i64 = 3;
+
+/// The actions that an event may have, as they stand in the table: now, and before version 3.
+const ACTIONS: &str = "'update', 'create', 'delete', 'revert', 'erase', 'note'";
+const ACTIONS_BEFORE: &str = "'update', 'create', 'delete', 'revert'";
 
 /// The first version with a seal.
 const SEALED_VERSION: i64 = 2;
@@ -68,6 +73,9 @@ pub(super) struct LogSql {
 const COLUMNS: &str =
     r#"id, date, "user", action, key, column_name, value, previous, batch_id, source, reason, event_id"#;
 
+/// The events that are about the row of their key.
+const EDITS: &str = "action IN ('update', 'create', 'delete', 'revert')";
+
 impl LogSql {
     pub(super) fn new(original: &DatasetName) -> LogSql {
         let name = original.editlog().to_string();
@@ -87,20 +95,20 @@ impl LogSql {
             by_event_id: format!("SELECT {COLUMNS} FROM {table} WHERE event_id = ?1"),
             by_id: format!("SELECT {COLUMNS} FROM {table} WHERE id = ?1"),
             last_of_cell: format!(
-                "SELECT id FROM {table} WHERE key = ?1 AND column_name = ?2 AND id <= ?3 ORDER BY id DESC"
+                "SELECT id FROM {table} WHERE key = ?1 AND column_name = ?2 AND {EDITS} AND id <= ?3 ORDER BY id DESC"
             ),
-            last_of_row: format!("SELECT id FROM {table} WHERE key = ?1 AND id <= ?2 ORDER BY id DESC"),
+            last_of_row: format!("SELECT id FROM {table} WHERE key = ?1 AND {EDITS} AND id <= ?2 ORDER BY id DESC"),
             row_events: format!(
                 "SELECT id, action = 'create' FROM {table}
-                 WHERE key = ?1 AND (column_name IS NULL OR action = 'create') AND id <= ?2 ORDER BY id DESC"
+                 WHERE key = ?1 AND (column_name IS NULL OR action = 'create') AND {EDITS} AND id <= ?2 ORDER BY id DESC"
             ),
             since: format!("SELECT {COLUMNS} FROM {table} WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
             history_of_row: format!(
-                "SELECT {COLUMNS} FROM {table} WHERE key = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+                "SELECT {COLUMNS} FROM {table} WHERE key = ?1 AND {EDITS} AND id < ?2 ORDER BY id DESC LIMIT ?3"
             ),
             history_of_cell: format!(
                 "SELECT {COLUMNS} FROM {table}
-                 WHERE key = ?1 AND (column_name = ?4 OR column_name IS NULL) AND id < ?2 ORDER BY id DESC LIMIT ?3"
+                 WHERE key = ?1 AND (column_name = ?4 OR column_name IS NULL) AND {EDITS} AND id < ?2 ORDER BY id DESC LIMIT ?3"
             ),
             count: format!("SELECT count(*) FROM {table}"),
         }
@@ -130,7 +138,7 @@ fn objects(name: &str) -> Vec<(String, String)> {
   id INTEGER PRIMARY KEY,
   date TEXT NOT NULL DEFAULT ({NOW}),
   "user" TEXT NOT NULL CHECK (length("user") BETWEEN 1 AND {LOGIN_CHARACTERS_MAX} AND "user" NOT GLOB '*[^-A-Za-z0-9._@+]*'),
-  action TEXT NOT NULL CHECK (action IN ('update', 'create', 'delete', 'revert')),
+  action TEXT NOT NULL CHECK (action IN ({ACTIONS})),
   key TEXT NOT NULL CHECK (length(CAST(key AS BLOB)) <= {KEY_BYTES_MAX}),
   column_name TEXT CHECK (column_name <> ''),
   value TEXT,
@@ -186,8 +194,11 @@ pub(super) fn create(transaction: &Transaction<'_>, sql: &LogSql) -> Result<(), 
             return Err(StoreError::NameTaken { original: original.clone(), existing });
         }
         Some((_, version)) => {
-            if check(transaction, sql)? < SEALED_VERSION {
-                create_objects(transaction, original, &sql.seal_objects)?;
+            if check(transaction, sql)? < FORMAT_VERSION {
+                if !is_sealed(version) {
+                    create_objects(transaction, original, &sql.seal_objects)?;
+                }
+                admit_actions(transaction, sql).map_err(writing)?;
                 transaction
                     .execute(
                         "UPDATE main.stet_editlogs SET format_version = ?2 WHERE original = ?1 AND format_version = ?3",
@@ -227,9 +238,27 @@ fn create_objects(
     Ok(())
 }
 
+/// Lets a table of an earlier version take the actions that came since, in the way that SQLite documents for a constraint
+/// that becomes wider: nothing that is stored has to be looked at or written again.
+fn admit_actions(transaction: &Transaction<'_>, sql: &LogSql) -> rusqlite::Result<()> {
+    let Some((name, statement)) = sql.objects.first() else { return Ok(()) };
+    let version: i64 = transaction.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "writable_schema", true)?;
+    let updated = transaction
+        .execute("UPDATE main.sqlite_schema SET sql = ?2 WHERE type = 'table' AND name = ?1", (name, statement))
+        .and_then(|_| transaction.pragma_update(None, "schema_version", version + 1));
+    transaction.pragma_update(None, "writable_schema", false)?;
+    updated
+}
+
 /// Whether an editlog of this version is sealed.
-pub(super) fn is_sealed(version: i64) -> bool {
+fn is_sealed(version: i64) -> bool {
     version >= SEALED_VERSION
+}
+
+/// Whether an editlog of this version has all that this Stet gives it.
+pub(super) fn is_current(version: i64) -> bool {
+    version >= FORMAT_VERSION
 }
 
 /// Whether all tables among some objects are there.
@@ -253,6 +282,9 @@ pub(super) fn check(connection: &Connection, sql: &LogSql) -> Result<i64, StoreE
     for (name, statement) in sql.objects.iter().chain(seal_objects) {
         let problem = match stored_sql(connection, name)? {
             None => "is missing",
+            Some(stored) if version < FORMAT_VERSION && stored == statement.replace(ACTIONS, ACTIONS_BEFORE) => {
+                continue;
+            }
             Some(stored) if stored != *statement => "was changed",
             Some(_) => continue,
         };

@@ -17,7 +17,7 @@ use stet_editlog::tree::Subtrees as _;
 use stet_editlog::{Checkpoint, Event, Field, Hash, Personal, Tree, line};
 
 use super::schema::LogSql;
-use crate::editlog::Sealing;
+use crate::editlog::{ERASED_USER, Sealing};
 use crate::error::{Doing, StoreError};
 
 /// Of the checkpoints of one such time, only the last is kept.
@@ -348,9 +348,6 @@ pub(super) fn event(row: &Row<'_>, secrecy: Secrecy) -> rusqlite::Result<Event<'
         event_id: uuid(11)?,
     })
 }
-
-/// What stands in the column of an erased user, which must not be NULL.
-const ERASED_USER: &str = "erased";
 
 fn salt(secrecy: Secrecy) -> stet_editlog::Salt {
     let mut salt = stet_editlog::Salt::default();

@@ -160,6 +160,7 @@ fn write(shared: &Shared, writer: &mut Option<Writer>, batch: &[Request]) -> Res
         }
         let mut sealed = HashSet::new();
         for sql in batch.iter().map(|request| &request.sql).filter(|sql| sealed.insert(&sql.original)) {
+            fault(shared, WriteStep::SealBegin, Doing::Writing)?;
             let seal = seal::seal(transaction, sql, seals.remove(&sql.original), shared.sealing.as_ref())?;
             seals.insert(sql.original.clone(), seal);
         }
