@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use stet_domain::project::{Location, Project};
 use stet_domain::{DatasetName, EventId, ProjectKey};
-use stet_store::{EditlogReader, EditlogSettings, EditlogTables, Editlogs, Postgres};
+use stet_store::{EditlogReader, EditlogSettings, EditlogTables, Editlogs, Postgres, SealedLog};
 
 use crate::App;
 use crate::config::Connection;
@@ -34,6 +34,14 @@ impl EditlogPlace {
             EditlogPlace::Database(postgres, tables) => {
                 EditlogReader::is_initialised_postgres(postgres, tables, original)?
             }
+        })
+    }
+
+    /// One state of the editlog of an original, to be verified. Blocks.
+    pub(crate) fn sealed(&self, original: &DatasetName) -> Result<SealedLog, AppError> {
+        Ok(match self {
+            EditlogPlace::Node(path) => SealedLog::open_sqlite(path, original)?,
+            EditlogPlace::Database(postgres, tables) => SealedLog::open_postgres(postgres, tables, original)?,
         })
     }
 
@@ -103,9 +111,7 @@ impl App {
         }
         let sealed = EditlogSettings { sealing: Some(self.sealing(&project.key)), ..EditlogSettings::default() };
         let editlogs = crate::datasets::blocking(move || match place {
-            EditlogPlace::Database(postgres, tables) => {
-                Ok(Editlogs::open_postgres(&postgres, tables, EditlogSettings::default())?)
-            }
+            EditlogPlace::Database(postgres, tables) => Ok(Editlogs::open_postgres(&postgres, tables, sealed)?),
             EditlogPlace::Node(path) => {
                 if let Some(folder) = path.parent() {
                     std::fs::create_dir_all(folder).map_err(|error| {

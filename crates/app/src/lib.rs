@@ -15,6 +15,7 @@ mod editlogs;
 mod error;
 mod flow;
 mod groups;
+mod guard;
 mod node;
 mod password;
 mod projects;
@@ -32,7 +33,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stet_domain::{Actor, ProjectKey};
-use stet_store::{Editlogs, NodeDatabase, Postgres};
+use stet_store::postgres::NodeIdentity;
+use stet_store::{Editlogs, NodeDatabase, Postgres, PostgresConfig};
 use tokio::sync::{Mutex, broadcast};
 
 pub use audit::{AUDIT_EVENTS_MAX, AuditEvent, AuditLine, AuditOutcome, AuditQuery};
@@ -55,12 +57,13 @@ pub use deploy::{
 };
 pub use error::{AppError, Chain};
 pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};
+pub use guard::EditlogStatus;
 pub use node::{NodeFolder, copy_folder};
 pub use password::new_secret;
 pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
 pub use scenarios::{Run, RunState, RunSteps};
-pub use sealing::{EditlogVerification, Evidence, PUSH_INTERVAL_S, Pushed};
+pub use sealing::{ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, PUSH_INTERVAL_S, Pushed};
 pub use sessions::{OpenSession, SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
 pub use stet_store::node::{ApiToken, Group, ScenarioLogLine, User};
 pub use users::{NewToken, NewUser};
@@ -68,6 +71,9 @@ pub use visitors::VISITOR_EDITS_MAX;
 
 /// The most messages about a project that a slow listener may be behind before it has to look anew.
 const PROJECT_EVENTS_MAX: usize = 1024;
+
+/// How long the end of a node waits for its last events to be sealed.
+const SETTLE_AT_MOST: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// A running Stet: what all use cases work on. Cheap to clone.
 #[derive(Clone)]
@@ -92,6 +98,7 @@ struct Inner {
     webapps: webapp::OpenWebapps,
     builds: builds::Builds,
     drifts: deploy::Drifts,
+    guards: guard::Guards,
     runs: scenarios::Runs,
     project_events: std::sync::Mutex<HashMap<ProjectKey, broadcast::Sender<ProjectEvent>>>,
 }
@@ -124,17 +131,22 @@ impl App {
         let config = NodeConfig::read(folder.root())?;
         let sealing_key = Arc::new(sealing::sealing_key(&folder.sealing_key(), &config.name)?);
         let node = NodeDatabase::open(&folder.node_database(), clock.now())?;
+        let node_id = node.meta().await?.id;
+        let identity = NodeIdentity { id: node_id, name: config.name.clone() };
         let databases = config.connections.iter().filter_map(|(name, connection)| match connection {
-            Connection::Postgres(config) => Some((name.clone(), Postgres::new(config.as_ref().clone()))),
+            Connection::Postgres(config) => {
+                let config = PostgresConfig { node: Some(identity.clone()), ..config.as_ref().clone() };
+                Some((name.clone(), Postgres::new(config)))
+            }
             Connection::Files { .. } => None,
         });
         let databases = databases.collect();
-        let node_id = node.meta().await?.id;
         let app = App {
             inner: Arc::new(Inner {
                 projects: Projects::new(folder.clone()),
                 builds: builds::Builds::new(),
                 drifts: deploy::Drifts::default(),
+                guards: guard::Guards::default(),
                 runs: scenarios::Runs::default(),
                 webapps: webapp::OpenWebapps::default(),
                 credentials: sessions::Credentials::default(),
@@ -225,5 +237,9 @@ impl App {
     pub async fn shutdown(&self) {
         self.inner.webapps.close();
         self.stop_builds().await;
+        let open: Vec<Editlogs> = self.inner.editlogs.lock().await.values().cloned().collect();
+        for editlogs in open {
+            editlogs.settle(SETTLE_AT_MOST).await;
+        }
     }
 }

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stet_domain::project::Project;
-use stet_domain::{Actor, DatasetName, LogDate};
+use stet_domain::{Actor, DatasetName, LogDate, ProjectKey};
 use stet_engine::error::EngineError;
 use stet_engine::write::AtomicFile;
 use stet_store::editlog::{Protection, ProtectionMode};
-use stet_store::{EditlogTables, Postgres};
+use stet_store::{EditlogTables, Postgres, SealedLog};
 
 use crate::App;
 use crate::datasets::blocking;
 use crate::editlogs::EditlogPlace;
 use crate::error::AppError;
+use crate::guard::SEAL_BEHIND_MS_MAX;
 
 /// The version of what the node keeps of a protection.
 const RECORD_VERSION: u32 = 1;
@@ -138,6 +139,16 @@ impl App {
         self.require_administrator(actor)?;
         let project = self.project(actor, project)?;
         let original = self.original_of(&project, dataset)?;
+        self.check_editlog_as_node(&project.key, &original).await
+    }
+
+    /// The same, by the node itself.
+    pub(crate) async fn check_editlog_as_node(
+        &self,
+        project: &ProjectKey,
+        original: &DatasetName,
+    ) -> Result<EditlogCheck, AppError> {
+        let (project, original) = (self.inner.projects.get(project)?, original.clone());
         let place = self.editlog_place(&project, &original)?;
         let app = self.clone();
         blocking(move || match place {
@@ -190,9 +201,18 @@ impl App {
                 (Vec::new(), record.recorded_at)
             }
         };
+        let mut findings: Vec<_> =
+            protection.findings.into_iter().map(|finding| (finding.claim, finding.problem)).collect();
+        let seal = SealedLog::open_postgres(postgres, tables, original)?.progress()?;
+        let behind = seal.behind_ms.filter(|behind| *behind > SEAL_BEHIND_MS_MAX);
+        let problem = behind.map(|behind| {
+            let (waiting, seconds) = (seal.events.saturating_sub(seal.sealed), behind / 1000);
+            format!("{waiting} events wait, the first of them for {seconds} s: is the node served?")
+        });
+        findings.push((format!("events are sealed within {} s", SEAL_BEHIND_MS_MAX / 1000), problem));
         Ok(EditlogCheck {
             mode: if secure { EditlogMode::Secure } else { EditlogMode::Simple },
-            findings: protection.findings.into_iter().map(|finding| (finding.claim, finding.problem)).collect(),
+            findings,
             drifts,
             recorded_at,
         })

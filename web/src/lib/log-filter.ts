@@ -9,6 +9,8 @@ export const actions: [string, string][] = [
   ['create', 'Added a row'],
   ['delete', 'Deleted a row'],
   ['revert', 'Took an edit back'],
+  ['erase', 'Erased personal data'],
+  ['note', 'Note of the node'],
 ];
 
 export const sources: [string, string][] = [

@@ -264,9 +264,23 @@ export interface OpenTable {
 }
 
 /** How the node stands; sizes in bytes. */
+/** An editlog in a database, and how it stands. */
+export interface EditlogStatus {
+  project: string;
+  dataset: string;
+  mode: 'simple' | 'secure' | null;
+  events: number | null;
+  sealed: number | null;
+  behind_ms: number | null;
+  protection: string[];
+  alarm: string | null;
+  checked_at: string | null;
+}
+
 export interface Status {
   version: string;
   webapps: OpenTable[];
+  editlogs: EditlogStatus[];
   resident_bytes: number | null;
   own_bytes: number | null;
   streams: number;
@@ -365,7 +379,9 @@ export interface LogFilter {
   until?: string;
 }
 
-export interface LogEvent extends HistoryEvent {
+/** An event of the log: an edit, or one about the log itself, whose key is no row. */
+export interface LogEvent extends Omit<HistoryEvent, 'action'> {
+  action: HistoryEvent['action'] | 'erase' | 'note';
   key: string;
 }
 

@@ -1,5 +1,6 @@
 //! The seal of editlogs: the node's key, verification, proofs, bundles, and copies of checkpoints elsewhere.
 
+mod erase;
 mod key;
 mod push;
 
@@ -16,9 +17,9 @@ use stet_editlog::{Checkpoint, Hash, VerifierKey, line};
 use stet_store::{SealedLog, Sealing};
 
 use crate::App;
-use crate::editlogs::EditlogPlace;
 use crate::error::AppError;
 
+pub use self::erase::{ERASED_EVENTS_MAX, Erased, ErasureRequest};
 pub(crate) use self::key::sealing_key;
 pub use self::push::{PUSH_INTERVAL_S, Pushed};
 
@@ -111,7 +112,12 @@ impl App {
                 }
                 verifier.end_hashes();
             }
-            page.events.iter().for_each(|event| verifier.push_event(event));
+            for (event, link) in page.events.iter().zip(&page.links) {
+                if let Some(link) = link {
+                    verifier.push_link(&link.writer, link.number, link.previous, event);
+                }
+                verifier.push_event(event);
+            }
             progress(verifier.events(), events);
             Ok::<_, AppError>(())
         })?;
@@ -229,14 +235,7 @@ impl App {
         if !place.is_initialised(original)? {
             return Err(AppError::Conflict(format!("`{original}` has no editlog yet: nobody has opened its table")));
         }
-        match place {
-            EditlogPlace::Node(path) => Ok(SealedLog::open_sqlite(&path, original)?),
-            EditlogPlace::Database(..) => Err(AppError::Invalid(format!(
-                "the editlog of `{original}` is in PostgreSQL, where Stet does not seal it yet: `stet editlog check {}.{original}` \
-                 tells what the database itself enforces",
-                project.key
-            ))),
-        }
+        place.sealed(original)
     }
 
     fn last_checkpoint(&self, log: &SealedLog) -> Result<(Checkpoint, String), AppError> {

@@ -5,17 +5,19 @@
 //! `checkpoints/`, all that were pushed, by size. What is there is never replaced by another history: a push that does not
 //! continue it fails.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use stet_domain::ProjectKey;
+use stet_domain::{DatasetName, ProjectKey};
 use stet_editlog::tile::{TILE_HASHES, Tile, tile_hashes, tiles_between};
 use stet_editlog::tree::verify_consistency;
 use stet_editlog::{Checkpoint, Hash};
 use stet_store::{Editlogs, SealedLog};
 
 use crate::App;
+use crate::editlogs::EditlogPlace;
 use crate::error::{AppError, Chain};
 
 /// How often a node that is served pushes what is new.
@@ -57,15 +59,22 @@ impl App {
     }
 
     fn push_project(&self, key: &ProjectKey) -> Result<Pushed, AppError> {
-        let path = self.inner.folder.editlogs(key);
         let mut pushed = Pushed::default();
-        if !path.exists() {
-            return Ok(pushed);
-        }
-        for original in Editlogs::originals_sqlite(&path)? {
-            let log = SealedLog::open_sqlite(&path, &original)?;
-            let Some(note) = log.checkpoints(1)?.into_iter().next() else { continue };
+        for (original, place) in self.places(key)? {
             let origin = self.sealing(key).origin(&original);
+            // One log that cannot be read keeps no other from its witness.
+            let sealed = place.sealed(&original).and_then(|log| {
+                let note = log.checkpoints(1)?.into_iter().next();
+                Ok(note.map(|note| (log, note)))
+            });
+            let (log, note) = match sealed {
+                Ok(Some(sealed)) => sealed,
+                Ok(None) => continue,
+                Err(error) => {
+                    pushed.failures.push(format!("{origin}: {}", Chain(&error)));
+                    continue;
+                }
+            };
             for folder in self.push_folders(&origin) {
                 match push(&log, &note, &folder) {
                     Ok(new) => pushed.checkpoints += usize::from(new),
@@ -74,6 +83,32 @@ impl App {
             }
         }
         Ok(pushed)
+    }
+
+    /// The editlogs of a project that are there: those in the node's file, also of originals that no webapp edits any more,
+    /// and those in databases that its files name.
+    pub(crate) fn places(&self, key: &ProjectKey) -> Result<Vec<(DatasetName, EditlogPlace)>, AppError> {
+        let path = self.inner.folder.editlogs(key);
+        let mut places = Vec::new();
+        if path.exists() {
+            let own = Editlogs::originals_sqlite(&path)?;
+            places.extend(own.into_iter().map(|original| (original, EditlogPlace::Node(path.clone()))));
+        }
+        places.extend(self.places_in_databases(key)?);
+        Ok(places)
+    }
+
+    /// Those in databases alone. One whose database is away is among them: whoever uses it is told.
+    pub(crate) fn places_in_databases(&self, key: &ProjectKey) -> Result<Vec<(DatasetName, EditlogPlace)>, AppError> {
+        let project = self.inner.projects.get(key)?;
+        let mut places = BTreeMap::new();
+        for original in project.webapps.values().map(|webapp| &webapp.original) {
+            let place = self.editlog_place(&project, original)?;
+            if matches!(place, EditlogPlace::Database(..)) && place.is_initialised(original).unwrap_or(true) {
+                places.insert(original.clone(), place);
+            }
+        }
+        Ok(places.into_iter().collect())
     }
 
     /// Where a log is pushed to.

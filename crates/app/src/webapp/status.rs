@@ -6,6 +6,7 @@ use stet_domain::{Actor, LogDate, ProjectKey, WebappName};
 use stet_engine::live::{GROUPS_MAX, PAGE_ROWS_MAX};
 
 use crate::App;
+use crate::EditlogStatus;
 use crate::clock::after_s;
 use crate::error::AppError;
 
@@ -14,6 +15,8 @@ use crate::error::AppError;
 pub struct NodeStatus {
     /// The tables that are open, by project and name.
     pub webapps: Vec<OpenTable>,
+    /// The editlogs in databases, by project and original.
+    pub editlogs: Vec<EditlogStatus>,
     /// The memory of the process; none where the system does not tell.
     pub process: Option<ProcessMemory>,
     /// The limits that hold.
@@ -107,6 +110,7 @@ impl App {
         let limits = &self.inner.config.limits;
         Ok(NodeStatus {
             webapps,
+            editlogs: self.editlog_statuses(),
             process: process_memory(),
             limits: TableLimits {
                 order_bytes_max: limits.order_bytes_max() as u64,

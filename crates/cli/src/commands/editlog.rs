@@ -9,7 +9,7 @@ use stet_domain::{Actor, Event, EventId, LogDate};
 
 use crate::Global;
 use crate::commands::dataset::ExportArguments;
-use crate::commands::seal;
+use crate::commands::{erase, seal};
 use crate::failure::Failure;
 use crate::names::{self, DatasetArgument};
 use crate::node;
@@ -87,6 +87,8 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
     },
+    /// Erase personal data of events, by law: the erasure is logged, and the log still verifies
+    Erase(Box<erase::EraseArguments>),
     /// Write a whole editlog, in log order, to stdout or a file
     Export {
         /// The original dataset or its editlog, such as BIRDSTRIKES.strikes
@@ -167,6 +169,12 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                     output::print(&format!("Reset {}.{editlog}: {events} events are gone", dataset.project))
                 }
             }
+        }
+        Command::Erase(arguments) => {
+            editlog_of(&app, &actor, &arguments.dataset)?;
+            // A running server has the old log in its memory.
+            let _lock = node::ServeLock::take(app.folder().root())?;
+            erase::run(&app, &actor, *arguments).await
         }
         Command::Init { dataset, secure, admin_url_file } => {
             editlog_of(&app, &actor, &dataset)?;

@@ -8,6 +8,7 @@ pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod editlog;
+pub(crate) mod erase;
 pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod scenario;

@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod editlogs;
 mod nodes;
+mod production;
 mod reading;
 mod sealing;
 mod serving;

@@ -1,6 +1,7 @@
 //! How the node stands.
 
 use serde::Serialize;
+use stet_app::EditlogStatus;
 use stet_app::webapp::{NodeStatus, OpenTable};
 use utoipa::ToSchema;
 
@@ -11,6 +12,8 @@ pub(crate) struct StatusView {
     version: &'static str,
     /// The tables that are open, by project and name.
     webapps: Vec<OpenTableView>,
+    /// The editlogs in databases, by project and original dataset.
+    editlogs: Vec<EditlogStatusView>,
     /// What the process has in memory, with the pages of files that are mapped; null where the system does not tell.
     resident_bytes: Option<u64>,
     /// What of that is its own.
@@ -44,6 +47,44 @@ pub(crate) struct OpenTableView {
     last_used: String,
 }
 
+/// An editlog in a database: how far it is sealed, and whether it is protected as it was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EditlogStatusView {
+    project: String,
+    /// The original dataset whose edits are in it.
+    dataset: String,
+    /// `simple` or `secure`; null before the first check.
+    mode: Option<&'static str>,
+    /// How many events it has; null when its database was not reached.
+    events: Option<u64>,
+    /// How many of them the last checkpoint covers.
+    sealed: Option<u64>,
+    /// How long the first event that it does not cover has been waiting.
+    behind_ms: Option<u64>,
+    /// What is wrong with its protection, in words.
+    protection: Vec<String>,
+    /// Why it is not sealed in time, or its database cannot be used.
+    alarm: Option<String>,
+    /// When what protects it was last checked.
+    checked_at: Option<String>,
+}
+
+impl From<EditlogStatus> for EditlogStatusView {
+    fn from(status: EditlogStatus) -> EditlogStatusView {
+        EditlogStatusView {
+            project: status.project.to_string(),
+            dataset: status.original.to_string(),
+            mode: status.mode.map(stet_app::EditlogMode::as_str),
+            events: status.seal.map(|seal| seal.events),
+            sealed: status.seal.map(|seal| seal.sealed),
+            behind_ms: status.seal.and_then(|seal| seal.behind_ms),
+            protection: status.protection,
+            alarm: status.alarm,
+            checked_at: status.checked_at.map(|date| date.to_string()),
+        }
+    }
+}
+
 /// The limits that hold.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusLimitsView {
@@ -61,6 +102,7 @@ impl StatusView {
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
             webapps: status.webapps.into_iter().map(OpenTableView::from).collect(),
+            editlogs: status.editlogs.into_iter().map(EditlogStatusView::from).collect(),
             resident_bytes: status.process.map(|memory| memory.resident_bytes),
             own_bytes: status.process.map(|memory| memory.own_bytes),
             streams,
