@@ -27,10 +27,10 @@ pub enum Standing {
 
 /// Classifies an override against the original's present value (canonical text; none for null, and for a column that
 /// the original does not have).
-pub fn standing(overriding: &Override, original: Option<&str>) -> Standing {
-    if overriding.value.as_deref() == original {
+pub fn standing(overriding: Override<'_>, original: Option<&str>) -> Standing {
+    if overriding.value == original {
         Standing::Agrees
-    } else if overriding.base.as_deref() == original {
+    } else if overriding.base == original {
         Standing::Needed
     } else {
         Standing::SourceChanged
@@ -38,8 +38,8 @@ pub fn standing(overriding: &Override, original: Option<&str>) -> Standing {
 }
 
 /// The typed value of an override, if it fits the column: `Some(None)` is an emptied cell, `None` a misfit.
-pub fn fit(overriding: &Override, column_type: ColumnType) -> Option<Option<Value>> {
-    match overriding.value.as_deref() {
+pub fn fit(overriding: Override<'_>, column_type: ColumnType) -> Option<Option<Value>> {
+    match overriding.value {
         None => Some(None),
         Some(text) => column_type.read(text).ok().map(Some),
     }
@@ -106,7 +106,7 @@ impl<'a> Apply<'a> {
     pub fn original_row(
         &mut self,
         key: &str,
-        row: &RowState,
+        row: RowState<'_>,
         original: impl Fn(usize) -> Option<String>,
     ) -> RowOutcome {
         if self.row(row) {
@@ -121,7 +121,7 @@ impl<'a> Apply<'a> {
 
     /// Takes an original row that the log knows as a whole, for callers that give its overrides one by one to
     /// [`Apply::cell`]; true when the row is dropped, and its overrides with it.
-    pub fn row(&mut self, row: &RowState) -> bool {
+    pub fn row(&mut self, row: RowState<'_>) -> bool {
         self.report.rows_deleted += u64::from(row.deleted);
         row.deleted
     }
@@ -132,8 +132,8 @@ impl<'a> Apply<'a> {
         &mut self,
         key: &str,
         column: ColumnIndex,
-        cell: &CellState,
-        overriding: &Override,
+        cell: CellState<'_>,
+        overriding: Override<'_>,
         original: impl Fn(usize) -> Option<String>,
     ) -> Option<(usize, Option<Value>)> {
         let Some((place, editable)) = self.columns.get(column) else {
@@ -164,7 +164,7 @@ impl<'a> Apply<'a> {
     }
 
     /// Takes a row that stands by creation and is not in the original.
-    pub fn created_row(&mut self, key: &str, row: &RowState) -> Vec<(usize, Option<Value>)> {
+    pub fn created_row(&mut self, key: &str, row: RowState<'_>) -> Vec<(usize, Option<Value>)> {
         self.report.rows_created += 1;
         match self.original_row(key, row, |_| None) {
             RowOutcome::Deleted => Vec::new(),
@@ -174,7 +174,7 @@ impl<'a> Apply<'a> {
 
     /// Takes a row that the log knows, that is not in the original and that does not stand by creation: whatever is
     /// still in force on it is orphaned. Rows that were created and deleted again are no orphans.
-    pub fn missing_row(&mut self, key: &str, row: &RowState) {
+    pub fn missing_row(&mut self, key: &str, row: RowState<'_>) {
         if row.created.is_some() {
             return;
         }
@@ -205,27 +205,34 @@ impl<'a> Apply<'a> {
         self.report
     }
 
-    fn not_editable(&mut self, key: &str, column: ColumnIndex, event: EventId, overriding: &Override) {
+    fn not_editable(&mut self, key: &str, column: ColumnIndex, event: EventId, overriding: Override<'_>) {
         let item = self.item(key, column, event, overriding, "the column is no longer editable");
         self.report.not_editable.add(item);
     }
 
-    fn misfit(&mut self, key: &str, editable: &EditableColumn, event: EventId, overriding: &Override) {
+    fn misfit(&mut self, key: &str, editable: &EditableColumn, event: EventId, overriding: Override<'_>) {
         self.report.misfits.add(ReportItem {
             event,
             key: key.to_owned(),
             column: Some(editable.name.clone()),
-            value: overriding.value.as_deref().map(str::to_owned),
+            value: overriding.value.map(str::to_owned),
             reason: format!("the column now holds {}", editable.column_type.description()),
         });
     }
 
-    fn item(&self, key: &str, column: ColumnIndex, event: EventId, overriding: &Override, reason: &str) -> ReportItem {
+    fn item(
+        &self,
+        key: &str,
+        column: ColumnIndex,
+        event: EventId,
+        overriding: Override<'_>,
+        reason: &str,
+    ) -> ReportItem {
         ReportItem {
             event,
             key: key.to_owned(),
             column: Some(self.replay.column_name(column).to_owned()),
-            value: overriding.value.as_deref().map(str::to_owned),
+            value: overriding.value.map(str::to_owned),
             reason: reason.to_owned(),
         }
     }

@@ -54,16 +54,24 @@ impl Key {
     /// # Errors
     /// With several columns, when the text is not a JSON array of as many texts, or is longer than [`KEY_BYTES_MAX`].
     pub fn parts(&self, columns: usize) -> Result<Vec<String>, KeyError> {
-        if self.0.len() > KEY_BYTES_MAX {
-            return Err(KeyError::TooLong { bytes: self.0.len() });
-        }
-        if columns == 1 {
-            return Ok(vec![self.0.clone()]);
-        }
-        match serde_json::from_str::<Vec<String>>(&self.0) {
-            Ok(parts) if parts.len() == columns => Ok(parts),
-            _ => Err(KeyError::NotAnArray { key: self.0.clone(), columns }),
-        }
+        key_parts(&self.0, columns)
+    }
+}
+
+/// As [`Key::parts`], of a key's text.
+///
+/// # Errors
+/// See [`Key::parts`].
+pub fn key_parts(key: &str, columns: usize) -> Result<Vec<String>, KeyError> {
+    if key.len() > KEY_BYTES_MAX {
+        return Err(KeyError::TooLong { bytes: key.len() });
+    }
+    if columns == 1 {
+        return Ok(vec![key.to_owned()]);
+    }
+    match serde_json::from_str::<Vec<String>>(key) {
+        Ok(parts) if parts.len() == columns => Ok(parts),
+        _ => Err(KeyError::NotAnArray { key: key.to_owned(), columns }),
     }
 }
 

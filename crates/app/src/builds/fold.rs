@@ -11,10 +11,10 @@ use stet_engine::control::Control;
 use crate::App;
 use crate::error::AppError;
 
-/// About what the state of an event takes in memory besides its texts.
-const EVENT_BYTES: u64 = 250;
+/// About what the state of an event and its place in an index take in memory besides its texts.
+const EVENT_BYTES: u64 = 100;
 
-/// A log whose state would take more memory than this is folded in parts on disk: above two million edits or so.
+/// A log whose state would take more memory than this is folded in parts on disk: above four million edits or so.
 const LOG_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// What the state of one part is to take.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use stet_domain::apply::ApplyReport;
+use stet_domain::key::key_parts;
 use stet_domain::project::{Column, Dataset, Format, Location, Project, Recipe, RecipeKind, Webapp};
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId};
@@ -340,7 +341,7 @@ impl App {
             parts.iter().zip(&resolved.keys).all(|(part, column)| column.column_type.read(part).is_ok())
         };
         let known: Vec<Vec<String>> =
-            log.rows().filter_map(|(key, _)| key.parts(resolved.keys.len()).ok()).filter(reads).collect();
+            log.rows().filter_map(|(key, _)| key_parts(key, resolved.keys.len()).ok()).filter(reads).collect();
         let folder = self.scratch(project)?;
         let dataset = webapp.original.edited();
         let task = ApplyInside {

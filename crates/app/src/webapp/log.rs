@@ -374,7 +374,7 @@ fn changes_of(
     let wanted = Replay::of(history.iter().filter(|event| !without.contains(&event.id)));
     let Some(now_row) = now.row(key.as_str()) else { return Ok(Vec::new()) };
     let wanted_row = wanted.row(key.as_str());
-    let is_there = |row: Option<&RowState>, in_original: bool| match row {
+    let is_there = |row: Option<RowState<'_>>, in_original: bool| match row {
         Some(row) => !row.deleted && (in_original || row.created.is_some()),
         None => in_original,
     };
@@ -389,11 +389,9 @@ fn changes_of(
         to,
         values: Vec::new(),
     };
-    let overrides = |replay: &Replay, row: Option<&RowState>| -> BTreeMap<String, Option<String>> {
-        let cells = row.into_iter().flat_map(RowState::overrides);
-        cells
-            .map(|(column, _, over)| (replay.column_name(column).to_owned(), over.value.as_deref().map(str::to_owned)))
-            .collect()
+    let overrides = |replay: &Replay, row: Option<RowState<'_>>| -> BTreeMap<String, Option<String>> {
+        let cells = row.into_iter().flat_map(|row| row.overrides());
+        cells.map(|(column, _, over)| (replay.column_name(column).to_owned(), over.value.map(str::to_owned))).collect()
     };
     let wanted_cells = overrides(&wanted, wanted_row);
     let mut changes = Vec::new();

@@ -9,14 +9,15 @@
 //! - `delete` hides the row and keeps its overrides in the record.
 //! - `create` adds a row. After a `delete` it starts afresh: nothing of the earlier life of the key remains.
 
+mod record;
 mod rows;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Action, Event, EventId, LogDate};
-use crate::key::Key;
 use crate::name::Login;
 
+use record::{Cells, Draft};
 use rows::Rows;
 
 /// A column's place in [`Replay::columns`].
@@ -27,6 +28,10 @@ pub struct ColumnIndex(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserIndex(pub u32);
 
+/// The number of a row in a [`Replay`]: how many keys appeared in the log before its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowNumber(pub u32);
+
 /// The state of all edited rows at one position of an editlog.
 #[derive(Debug, Clone, Default)]
 pub struct Replay {
@@ -35,13 +40,13 @@ pub struct Replay {
     users: Vec<Login>,
     position: Option<EventId>,
     events: u64,
+    /// Room for the record that is being written.
+    room: Vec<u8>,
 }
 
 /// What the log says of one key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RowState {
-    /// One entry for each column that an event ever named since the row's last start; sorted by column.
-    cells: Vec<(ColumnIndex, CellState)>,
+#[derive(Debug, Clone, Copy)]
+pub struct RowState<'a> {
     /// Whether the row is hidden.
     pub deleted: bool,
     /// The event that created the row; none for a row that the log did not create.
@@ -58,11 +63,13 @@ pub struct RowState {
     pub last_date: LogDate,
     /// Who made the last event.
     pub last_user: UserIndex,
+    /// One entry for each column that an event ever named since the row's last start; sorted by column.
+    cells: Cells<'a>,
 }
 
 /// What the log says of one cell.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CellState {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellState<'a> {
     /// The last event that named the cell.
     pub event: EventId,
     /// When it was appended.
@@ -70,37 +77,41 @@ pub struct CellState {
     /// Who made it.
     pub user: UserIndex,
     /// The override; none after a revert.
-    pub overriding: Option<Override>,
+    pub overriding: Option<Override<'a>>,
 }
 
 /// A value that stands in place of the original's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Override {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Override<'a> {
     /// Canonical text; none means emptied.
-    pub value: Option<Box<str>>,
+    pub value: Option<&'a str>,
     /// The value of the original that the override was made over, as its author saw it.
     ///
     /// It is the `previous` of the first update since the cell had no override. A later update keeps it when its
     /// author saw the override; when the author saw something else (the original's new value, in the review of source
     /// changes), what was seen becomes the base, which settles the source change.
-    pub base: Option<Box<str>>,
+    pub base: Option<&'a str>,
 }
 
-impl RowState {
+/// Bytes that are no row of a state: see [`Replay::put_record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("these bytes are no row of an editlog's state")]
+pub struct NoRecord;
+
+impl<'a> RowState<'a> {
     /// The state of a cell, if an event ever named it.
-    pub fn cell(&self, column: ColumnIndex) -> Option<&CellState> {
-        let place = self.cells.binary_search_by_key(&column, |(c, _)| *c).ok()?;
-        Some(&self.cells[place].1)
+    pub fn cell(&self, column: ColumnIndex) -> Option<CellState<'a>> {
+        { self.cells }.find(|(named, _)| *named == column).map(|(_, cell)| cell)
     }
 
     /// The cells that events named, with or without an override now.
-    pub fn cells(&self) -> impl Iterator<Item = (ColumnIndex, &CellState)> {
-        self.cells.iter().map(|(column, cell)| (*column, cell))
+    pub fn cells(&self) -> impl Iterator<Item = (ColumnIndex, CellState<'a>)> + use<'a> {
+        self.cells
     }
 
     /// The cells that have an override.
-    pub fn overrides(&self) -> impl Iterator<Item = (ColumnIndex, &CellState, &Override)> {
-        self.cells.iter().filter_map(|(column, cell)| Some((*column, cell, cell.overriding.as_ref()?)))
+    pub fn overrides(&self) -> impl Iterator<Item = (ColumnIndex, CellState<'a>, Override<'a>)> + use<'a> {
+        self.cells.filter_map(|(column, cell)| Some((column, cell, cell.overriding?)))
     }
 
     /// The event that an edit of this cell must have seen: the last one that named the cell or its whole row.
@@ -112,30 +123,89 @@ impl RowState {
     pub fn is_created(&self) -> bool {
         self.created.is_some() && !self.deleted
     }
+}
 
-    fn cell_mut(&mut self, column: ColumnIndex, event: EventId, date: LogDate, user: UserIndex) -> &mut CellState {
-        let place = match self.cells.binary_search_by_key(&column, |(c, _)| *c) {
-            Ok(place) => place,
-            Err(place) => {
-                // Most rows have one edited cell, and there can be millions of rows: no room is kept for others.
-                if self.cells.len() == self.cells.capacity() {
-                    self.cells.reserve_exact(self.cells.len().max(1));
+impl<'a> Draft<'a> {
+    /// What the next event makes of a row; `earlier` is none for the first event of its key.
+    fn of(earlier: Option<RowState<'a>>, event: &'a Event, column: Option<ColumnIndex>, user: UserIndex) -> Draft<'a> {
+        let row = earlier.unwrap_or(RowState {
+            deleted: false,
+            created: None,
+            row_event: None,
+            first_action: event.action,
+            last_action: event.action,
+            last_event: event.id,
+            last_date: event.date,
+            last_user: user,
+            cells: Cells::none(),
+        });
+        let mut draft = Draft { cells: row.cells().collect(), row };
+        let row = &mut draft.row;
+        row.last_action = event.action;
+        row.last_event = event.id;
+        row.last_date = event.date;
+        row.last_user = user;
+        match (event.action, column) {
+            (Action::Update, Some(column)) => draft.set_cell(column, event, user),
+            // An update of no column has nothing to set; the row still counts as edited.
+            (Action::Update, None) => {}
+            (Action::Create, column) => {
+                if row.deleted {
+                    draft.clear();
+                    draft.row.first_action = Action::Create;
                 }
-                self.cells.insert(place, (column, CellState { event, date, user, overriding: None }));
+                let row = &mut draft.row;
+                if row.created.is_none() {
+                    row.created = Some(event.id);
+                    row.row_event = Some(event.id);
+                }
+                if let Some(column) = column {
+                    draft.set_cell(column, event, user);
+                }
+            }
+            (Action::Delete, _) => {
+                row.deleted = true;
+                row.row_event = Some(event.id);
+            }
+            (Action::Revert, Some(column)) => draft.cell_mut(column, event, user).overriding = None,
+            (Action::Revert, None) => {
+                draft.clear();
+                draft.row.row_event = Some(event.id);
+            }
+        }
+        draft
+    }
+
+    fn set_cell(&mut self, column: ColumnIndex, event: &'a Event, user: UserIndex) {
+        let cell = self.cell_mut(column, event, user);
+        let saw = event.previous.as_deref();
+        let base = match cell.overriding {
+            Some(earlier) if earlier.value == saw => earlier.base,
+            _ => saw,
+        };
+        cell.overriding = Some(Override { value: event.value.as_deref(), base });
+    }
+
+    /// The cell of a column, which an event has just named.
+    fn cell_mut(&mut self, column: ColumnIndex, event: &Event, user: UserIndex) -> &mut CellState<'a> {
+        let named = |overriding| CellState { event: event.id, date: event.date, user, overriding };
+        let place = match self.cells.binary_search_by_key(&column, |(column, _)| *column) {
+            Ok(place) => {
+                self.cells[place].1 = named(self.cells[place].1.overriding);
+                place
+            }
+            Err(place) => {
+                self.cells.insert(place, (column, named(None)));
                 place
             }
         };
-        let cell = &mut self.cells[place].1;
-        cell.event = event;
-        cell.date = date;
-        cell.user = user;
-        cell
+        &mut self.cells[place].1
     }
 
     fn clear(&mut self) {
         self.cells.clear();
-        self.deleted = false;
-        self.created = None;
+        self.row.deleted = false;
+        self.row.created = None;
     }
 }
 
@@ -163,6 +233,7 @@ impl Replay {
             users: self.users.clone(),
             position: self.position,
             events: self.events,
+            room: Vec::new(),
         }
     }
 
@@ -176,9 +247,21 @@ impl Replay {
         self.events += 1;
     }
 
+    /// A row as bytes, to be taken by [`Replay::put_record`].
+    pub fn record(&self, number: RowNumber) -> &[u8] {
+        self.rows.record_at(number)
+    }
+
     /// Puts a row that another state has folded, with the same columns and users, into this one.
-    pub fn put(&mut self, key: Key, row: RowState) {
-        self.rows.insert(key, row);
+    ///
+    /// # Errors
+    /// When the bytes are not those of [`Replay::record`].
+    pub fn put_record(&mut self, record: &[u8]) -> Result<(), NoRecord> {
+        if !record::is_whole(record) {
+            return Err(NoRecord);
+        }
+        self.rows.put(record);
+        Ok(())
     }
 
     /// Takes the next event of the log.
@@ -190,78 +273,47 @@ impl Replay {
         }
         let user = self.intern_user(&event.user);
         let column = event.column_name.as_deref().map(|name| self.intern_column(name));
-
-        let row = self.rows.get_or_insert(&event.key, || RowState {
-            cells: Vec::new(),
-            deleted: false,
-            created: None,
-            row_event: None,
-            first_action: event.action,
-            last_action: event.action,
-            last_event: event.id,
-            last_date: event.date,
-            last_user: user,
-        });
-        row.last_action = event.action;
-        row.last_event = event.id;
-        row.last_date = event.date;
-        row.last_user = user;
-
-        match (event.action, column) {
-            (Action::Update, Some(column)) => set_cell(row, column, event, user),
-            // An update of no column has nothing to set; the row still counts as edited.
-            (Action::Update, None) => {}
-            (Action::Create, column) => {
-                if row.deleted {
-                    row.clear();
-                    row.first_action = Action::Create;
-                }
-                if row.created.is_none() {
-                    row.created = Some(event.id);
-                    row.row_event = Some(event.id);
-                }
-                if let Some(column) = column {
-                    set_cell(row, column, event, user);
-                }
-            }
-            (Action::Delete, _) => {
-                row.deleted = true;
-                row.row_event = Some(event.id);
-            }
-            (Action::Revert, Some(column)) => {
-                row.cell_mut(column, event.id, event.date, user).overriding = None;
-            }
-            (Action::Revert, None) => {
-                row.clear();
-                row.row_event = Some(event.id);
-            }
-            // They are of no row, and went back above.
-            (Action::Erase | Action::Note, _) => {}
-        }
+        let key = event.key.as_str();
+        let draft = Draft::of(self.rows.get(key), event, column, user);
+        record::write(&mut self.room, key, &draft);
+        self.rows.put(&self.room);
     }
 
     /// What the log says of a key, if anything.
-    pub fn row(&self, key: &str) -> Option<&RowState> {
+    pub fn row(&self, key: &str) -> Option<RowState<'_>> {
         self.rows.get(key)
     }
 
-    /// All edited rows, in no particular order.
-    pub fn rows(&self) -> impl Iterator<Item = (&Key, &RowState)> {
+    /// The row with a number, and its key.
+    ///
+    /// # Panics
+    /// When the number is not of this state.
+    pub fn at(&self, number: RowNumber) -> (&str, RowState<'_>) {
+        self.rows.at(number)
+    }
+
+    /// All edited rows with their keys, in the order in which the keys first appeared.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, RowState<'_>)> {
         self.rows.iter()
     }
 
     /// The rows that stand by creation, in order of creation.
-    pub fn created_rows(&self) -> Vec<(&Key, &RowState)> {
+    pub fn created_rows(&self) -> Vec<(&str, RowState<'_>)> {
         let mut rows: Vec<_> = self.rows.iter().filter(|(_, row)| row.is_created()).collect();
         rows.sort_unstable_by_key(|(_, row)| row.created);
         rows
     }
 
-    /// All edited rows, in order of their last event: the order of `editlog_pivoted`.
-    pub fn rows_by_last_event(&self) -> Vec<(&Key, &RowState)> {
-        let mut rows: Vec<_> = self.rows.iter().collect();
-        rows.sort_unstable_by_key(|(_, row)| row.last_event);
-        rows
+    /// The numbers of all edited rows, in order of their last events: the order of `editlog_pivoted`.
+    pub fn by_last_event(&self) -> Vec<RowNumber> {
+        let mut numbers: Vec<RowNumber> = self.rows.numbers().collect();
+        numbers.sort_by_cached_key(|number| self.rows.at(*number).1.last_event);
+        numbers
+    }
+
+    /// About how many bytes of memory the rows take.
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes()
     }
 
     /// How many keys were ever edited.
@@ -326,14 +378,4 @@ impl Replay {
             |place| UserIndex(place as u32),
         )
     }
-}
-
-fn set_cell(row: &mut RowState, column: ColumnIndex, event: &Event, user: UserIndex) {
-    let cell = row.cell_mut(column, event.id, event.date, user);
-    let saw = event.previous.as_deref();
-    let base = match cell.overriding.take() {
-        Some(earlier) if earlier.value.as_deref() == saw => earlier.base,
-        _ => saw.map(Box::from),
-    };
-    cell.overriding = Some(Override { value: event.value.as_deref().map(Box::from), base });
 }

@@ -56,11 +56,11 @@ fn applied(original: &[Row], events: &[Event]) -> (Vec<Row>, u64) {
         }
         rows.push((key.clone(), cells));
     }
-    let known = |key: &Key| original.iter().any(|(original, _)| original == key.as_str());
+    let known = |key: &str| original.iter().any(|(original, _)| original == key);
     for (key, row) in replay.created_rows() {
         if !known(key) {
             let mut cells = [None, None];
-            for (place, value) in apply.created_row(key.as_str(), row) {
+            for (place, value) in apply.created_row(key, row) {
                 cells[place] = value.map(|value| value.to_string());
             }
             rows.push((key.to_string(), cells));
@@ -68,7 +68,7 @@ fn applied(original: &[Row], events: &[Event]) -> (Vec<Row>, u64) {
     }
     for (key, row) in replay.rows() {
         if !known(key) && !row.is_created() {
-            apply.missing_row(key.as_str(), row);
+            apply.missing_row(key, row);
         }
     }
     (rows, apply.finish().orphans.count)

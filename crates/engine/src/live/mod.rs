@@ -168,7 +168,7 @@ impl LiveTable {
         let replay = self.read().replay.clone();
         {
             let mut state = table.state.write().unwrap_or_else(PoisonError::into_inner);
-            let mut keys: Vec<_> = replay.rows().map(|(key, row)| (row.created, key.clone())).collect();
+            let mut keys: Vec<_> = replay.rows().map(|(key, row)| (row.created, Key::from_text(key))).collect();
             // Created rows get their numbers in order of creation.
             keys.sort_unstable();
             state.replay = replay;

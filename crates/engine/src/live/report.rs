@@ -1,6 +1,5 @@
 //! The account of a live table's overrides.
 
-use stet_domain::Key;
 use stet_domain::apply::{Apply, ApplyReport, REPORT_ITEMS_MAX, ReportItem, Standing, fit, standing};
 use stet_domain::replay::RowState;
 
@@ -16,9 +15,9 @@ impl LiveTable {
         let mut narrow: Vec<(Standing, ReportItem)> = Vec::new();
         let mut lost: Vec<ReportItem> = Vec::new();
         for (key, row) in state.replay.rows() {
-            match self.snapshot.find(key.as_str()) {
+            match self.snapshot.find(key) {
                 Some(number) => {
-                    apply.original_row(key.as_str(), row, |place| {
+                    apply.original_row(key, row, |place| {
                         view.original_text(number, self.columns.editable_places[place])
                     });
                     if !row.deleted {
@@ -27,16 +26,16 @@ impl LiveTable {
                 }
                 None if row.is_created() && key_values(&self.columns, key).is_none() => lost.push(ReportItem {
                     event: row.created.unwrap_or(row.last_event),
-                    key: key.as_str().to_owned(),
+                    key: key.to_owned(),
                     column: None,
                     value: None,
                     reason: "the created row's key does not fit the key columns of the original".to_owned(),
                 }),
                 None if row.is_created() => {
-                    apply.created_row(key.as_str(), row);
+                    apply.created_row(key, row);
                     narrow_misfits(view, key, row, None, &mut narrow);
                 }
-                None => apply.missing_row(key.as_str(), row),
+                None => apply.missing_row(key, row),
             }
         }
         let mut report = apply.finish();
@@ -67,8 +66,8 @@ impl LiveTable {
 /// exact types, have counted them as applied.
 fn narrow_misfits(
     view: View<'_>,
-    key: &Key,
-    row: &RowState,
+    key: &str,
+    row: RowState<'_>,
     number: Option<u32>,
     narrow: &mut Vec<(Standing, ReportItem)>,
 ) {
@@ -87,9 +86,9 @@ fn narrow_misfits(
         }
         let item = ReportItem {
             event: cell.event,
-            key: key.as_str().to_owned(),
+            key: key.to_owned(),
             column: Some(column.name.clone()),
-            value: overriding.value.as_deref().map(str::to_owned),
+            value: overriding.value.map(str::to_owned),
             reason: format!(
                 "the column now holds {} ({} in the file)",
                 column.column_type.description(),

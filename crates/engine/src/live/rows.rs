@@ -247,14 +247,14 @@ fn rows(view: View<'_>, numbers: &[u32]) -> Vec<Row> {
         .collect()
 }
 
-fn edits(view: View<'_>, map: &ColumnMap<'_>, number: u32, row: &RowState) -> Vec<Edit> {
+fn edits(view: View<'_>, map: &ColumnMap<'_>, number: u32, row: RowState<'_>) -> Vec<Edit> {
     let mut edits: Vec<(usize, Edit)> = row
         .cells()
         .filter_map(|(column, cell)| {
             let place = place_of(view.columns, map, column)?;
             let column = &view.columns.all[place];
             let original = view.original_text(number, place);
-            let state = match &cell.overriding {
+            let state = match cell.overriding {
                 None => EditState::Reverted,
                 Some(overriding) => match in_force(column, overriding, || original.clone()) {
                     InForce::Misfit => EditState::Misfit,

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use stet_domain::apply::{ColumnMap, Standing, fit, standing};
+use stet_domain::key::key_parts;
 use stet_domain::replay::{CellState, ColumnIndex, Override, Replay, RowState};
 use stet_domain::{EventId, Key, Value};
 
@@ -151,12 +152,14 @@ impl State {
         let touched: usize = self
             .touched
             .values()
-            .map(|touched| {
-                2 * touched.key.as_str().len() + touched.cells.len() * (size_of::<(u32, Option<Value>)>() + 96)
-            })
+            .map(|touched| touched.key.as_str().len() + touched.cells.len() * (size_of::<(u32, Option<Value>)>() + 96))
             .sum();
-        let each = size_of::<(u32, Touched)>() + size_of::<(Key, RowState)>() + 32;
-        touched + self.replay.len() * each + self.hidden.capacity() * 4 + self.slots.capacity() * size_of::<Slot>()
+        let each = size_of::<(u32, Touched)>() + 32;
+        touched
+            + self.replay.len() * each
+            + self.replay.bytes()
+            + self.hidden.capacity() * 4
+            + self.slots.capacity() * size_of::<Slot>()
     }
 }
 
@@ -165,7 +168,7 @@ impl Touched {
         columns: &Columns,
         map: &ColumnMap<'_>,
         key: &Key,
-        row: &RowState,
+        row: RowState<'_>,
         created: bool,
         original: impl Fn(usize) -> Option<String>,
     ) -> Touched {
@@ -180,7 +183,7 @@ impl Touched {
             }
         }
         if created {
-            match key_values(columns, key) {
+            match key_values(columns, key.as_str()) {
                 Some(values) => {
                     touched.cells.retain(|(place, _)| !columns.key_places.contains(&(*place as usize)));
                     let places = columns.key_places.iter().map(|place| *place as u32);
@@ -200,8 +203,8 @@ impl Touched {
 }
 
 /// The typed parts of a created row's key; none when they do not fit the key columns.
-pub(super) fn key_values(columns: &Columns, key: &Key) -> Option<Vec<Value>> {
-    let parts = key.parts(columns.key_places.len()).ok()?;
+pub(super) fn key_values(columns: &Columns, key: &str) -> Option<Vec<Value>> {
+    let parts = key_parts(key, columns.key_places.len()).ok()?;
     let typed = parts.iter().zip(&columns.key_places).map(|(part, place)| {
         let column = &columns.all[*place];
         stored(&column.data_type, column.column_type.read(part).ok()?)
@@ -218,7 +221,7 @@ pub(super) fn place_of(columns: &Columns, map: &ColumnMap<'_>, column: ColumnInd
 /// What an override comes to in its column, by the rules of the domain's apply.
 pub(super) fn in_force(
     column: &LiveColumn,
-    overriding: &Override,
+    overriding: Override<'_>,
     original: impl FnOnce() -> Option<String>,
 ) -> InForce {
     let fits = match fit(overriding, column.column_type) {
@@ -327,7 +330,7 @@ impl<'a> View<'a> {
         let me = plan.me.as_ref().and_then(|me| replay.user_index(me));
         let (Some(me), Some(row)) = (me, replay.row(touched.key.as_str())) else { return false };
         let map = ColumnMap::new(replay, &self.columns.editable);
-        row.overrides().any(|(column, cell, overriding): (ColumnIndex, &CellState, &Override)| {
+        row.overrides().any(|(column, cell, overriding): (ColumnIndex, CellState<'_>, Override<'_>)| {
             cell.user == me
                 && place_of(self.columns, &map, column).is_some_and(|place| {
                     matches!(in_force(&self.columns.all[place], overriding, || None), InForce::Value(..))

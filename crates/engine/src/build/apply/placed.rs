@@ -10,7 +10,7 @@ use stet_domain::replay::Replay;
 use super::BATCH_ROWS;
 use super::rows::Editor;
 use crate::build::keys::{BatchKeys, KeyColumns, KeyIndex};
-use crate::build::spill::{Merged, Run, RunWriter, SortedRow, SpilledLog};
+use crate::build::spill::{Merged, Run, RunWriter, SortedRow, SpilledLog, unreadable};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::FileSource;
@@ -49,7 +49,7 @@ impl<'a> Placed<'a> {
             let replay = replay?;
             has_created |= replay.rows().any(|(_, row)| row.is_created());
             let index = KeyIndex::new(&replay, &keys.columns);
-            let mut is_matched = vec![false; index.rows.len()];
+            let mut is_matched = vec![false; index.len()];
             let mut run = RunWriter::new(log.folder())?;
             let mut first = 0u64;
             for batch in original.batches(Some(&keys.places), KEY_BATCH_ROWS)?.batches {
@@ -57,24 +57,24 @@ impl<'a> Placed<'a> {
                 let batch = batch?;
                 let batch_keys = BatchKeys::new(&batch, &places)?;
                 for (row, known) in index.hits(&batch_keys) {
-                    let (key, state) = index.rows[known];
                     is_matched[known] = true;
-                    run.push(first + row as u64, key, state)?;
+                    run.push(first + row as u64, index.record(known))?;
                 }
                 first += batch.num_rows() as u64;
             }
             rows.push(run.finish()?);
 
-            let mut left: Vec<usize> = (0..index.rows.len()).filter(|known| !is_matched[*known]).collect();
+            let mut left: Vec<usize> = (0..index.len()).filter(|known| !is_matched[*known]).collect();
             let mut run = RunWriter::new(log.folder())?;
-            for (key, state) in left.iter().map(|known| index.rows[*known]) {
+            for known in &left {
+                let (_, state) = index.row(*known);
                 if !state.is_created() {
-                    run.push(state.last_event.0.unsigned_abs(), key, state)?;
+                    run.push(state.last_event.0.unsigned_abs(), index.record(*known))?;
                 }
             }
             missing.push(run.finish()?);
-            left.retain(|known| index.rows[*known].1.is_created());
-            left.sort_unstable_by_key(|known| index.rows[*known].1.created);
+            left.retain(|known| index.row(*known).1.is_created());
+            left.sort_unstable_by_key(|known| index.row(*known).1.created);
             created.push(created_run(log, &index, &left)?);
         }
         Ok(Placed {
@@ -99,21 +99,21 @@ impl<'a> Placed<'a> {
         }
         let own = rows.groups.remove(&group).unwrap_or_default();
         drop(rows);
-        Ok(self.state(own))
+        self.state(own)
     }
 
     /// The state of the next rows, up to the one with this number.
     pub(super) fn until(&self, end: u64) -> Result<Replay, EngineError> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).read(end)?;
-        Ok(self.state(rows))
+        self.state(rows)
     }
 
-    fn state(&self, rows: Vec<SortedRow>) -> Replay {
+    fn state(&self, rows: Vec<SortedRow>) -> Result<Replay, EngineError> {
         let mut replay = self.names.without_rows();
         for row in rows {
-            replay.put(row.key, row.state);
+            replay.put_record(&row.record).map_err(unreadable)?;
         }
-        replay
+        Ok(replay)
     }
 
     /// The next created rows, as at most that many batches; none when there are no more.
@@ -128,7 +128,8 @@ impl<'a> Placed<'a> {
             if rows.is_empty() {
                 break;
             }
-            let rows: Vec<_> = rows.iter().map(|row| (&row.key, &row.state)).collect();
+            let state = self.state(rows)?;
+            let rows: Vec<_> = state.rows().collect();
             batches.push(editor.created_batch(&rows)?);
         }
         Ok((!batches.is_empty()).then_some(batches))
@@ -137,7 +138,8 @@ impl<'a> Placed<'a> {
     /// Takes the rows that the original does not have into the account.
     pub(super) fn take_missing(&mut self, editor: &mut Editor<'_>) -> Result<(), EngineError> {
         while let Some(row) = self.missing.next_before(u64::MAX)? {
-            editor.rules.missing_row(row.key.as_str(), &row.state);
+            let state = self.state(vec![row])?;
+            state.rows().for_each(|(key, row)| editor.rules.missing_row(key, row));
         }
         Ok(())
     }
@@ -156,8 +158,8 @@ impl Rows {
 fn created_run(log: &SpilledLog, index: &KeyIndex<'_>, created: &[usize]) -> Result<Run, EngineError> {
     let mut run = RunWriter::new(log.folder())?;
     for known in created {
-        let (key, state) = index.rows[*known];
-        run.push(state.created.unwrap_or(state.last_event).0.unsigned_abs(), key, state)?;
+        let (_, state) = index.row(*known);
+        run.push(state.created.unwrap_or(state.last_event).0.unsigned_abs(), index.record(*known))?;
     }
     run.finish()
 }

@@ -8,9 +8,9 @@ use arrow_data::transform::MutableArrayData;
 use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave;
+use stet_domain::Value;
 use stet_domain::apply::{Apply, ApplyReport, ReportItem, ReportList, RowOutcome, Standing, standing};
 use stet_domain::replay::{CellState, ColumnIndex, Override, Replay, RowState};
-use stet_domain::{Key, Value};
 
 use super::Plan;
 use crate::build::keys::{BatchKeys, KeyIndex};
@@ -50,7 +50,7 @@ impl<'a> Editor<'a> {
             plan,
             index,
             rules: Apply::new(replay, &plan.editable),
-            matched: vec![false; index.rows.len()],
+            matched: vec![false; index.len()],
             narrow_misfits: Vec::new(),
             lost_rows: ReportList::default(),
         }
@@ -81,7 +81,7 @@ impl<'a> Editor<'a> {
         {
             let readers: Vec<OnceCell<CellReader<'_>>> = self.plan.places.iter().map(|_| OnceCell::new()).collect();
             for (row, known) in hits {
-                let (key, state) = self.index.rows[known];
+                let (key, state) = self.index.row(known);
                 self.matched[known] = true;
                 let original = |place: usize| {
                     let column = self.plan.places[place];
@@ -90,7 +90,7 @@ impl<'a> Editor<'a> {
                     }
                     readers[place].get_or_init(|| CellReader::new(batch.column(column).as_ref())).text(row)
                 };
-                match self.rules.original_row(key.as_str(), state, original) {
+                match self.rules.original_row(key, state, original) {
                     RowOutcome::Deleted => deleted.push(row),
                     RowOutcome::Cells(cells) => {
                         for (place, value) in self.keep_fitting(key, state, cells, original) {
@@ -114,13 +114,13 @@ impl<'a> Editor<'a> {
     /// Takes one override of an original row: the value for the column's array; none when it cannot be applied.
     pub(super) fn cell(
         &mut self,
-        key: &Key,
+        key: &str,
         column: ColumnIndex,
-        cell: &CellState,
-        overriding: &Override,
+        cell: CellState<'_>,
+        overriding: Override<'_>,
         original: impl Fn() -> Option<String>,
     ) -> Option<Option<Value>> {
-        let (place, value) = self.rules.cell(key.as_str(), column, cell, overriding, |_| original())?;
+        let (place, value) = self.rules.cell(key, column, cell, overriding, |_| original())?;
         if self.fits(place, &value) {
             return Some(value);
         }
@@ -131,8 +131,8 @@ impl<'a> Editor<'a> {
     /// Leaves out the values that the exact types of the columns cannot hold.
     pub(super) fn keep_fitting(
         &mut self,
-        key: &Key,
-        state: &RowState,
+        key: &str,
+        state: RowState<'_>,
         cells: Vec<(usize, Option<Value>)>,
         original: impl Fn(usize) -> Option<String>,
     ) -> Vec<(usize, Option<Value>)> {
@@ -147,7 +147,7 @@ impl<'a> Editor<'a> {
             }
             let column = self.rules.replay().column(&self.plan.editable[place].name);
             let Some(cell) = column.and_then(|column| state.cell(column)) else { continue };
-            let Some(overriding) = &cell.overriding else { continue };
+            let Some(overriding) = cell.overriding else { continue };
             self.narrow_misfit(key, place, cell, overriding, original(place).as_deref());
         }
         kept
@@ -162,18 +162,18 @@ impl<'a> Editor<'a> {
 
     fn narrow_misfit(
         &mut self,
-        key: &Key,
+        key: &str,
         place: usize,
-        cell: &CellState,
-        overriding: &Override,
+        cell: CellState<'_>,
+        overriding: Override<'_>,
         original: Option<&str>,
     ) {
         let editable = &self.plan.editable[place];
         let item = ReportItem {
             event: cell.event,
-            key: key.as_str().to_owned(),
+            key: key.to_owned(),
             column: Some(editable.name.clone()),
-            value: overriding.value.as_deref().map(str::to_owned),
+            value: overriding.value.map(str::to_owned),
             reason: format!("{} ({} in the file)", misfit_reason(editable.column_type), self.plan.data_type(place)),
         };
         self.narrow_misfits.push((standing(overriding, original), item));
@@ -192,9 +192,9 @@ impl<'a> Editor<'a> {
 
     /// The account, once every row was taken.
     pub(super) fn finish(mut self) -> ApplyReport {
-        for (known, (key, state)) in self.index.rows.iter().enumerate() {
+        for (known, (key, state)) in self.index.rows().enumerate() {
             if !self.matched[known] {
-                self.rules.missing_row(key.as_str(), state);
+                self.rules.missing_row(key, state);
             }
         }
         self.account()
@@ -219,7 +219,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Takes an original row as a whole: whether it is dropped, and its overrides of columns that are not editable.
-    pub(super) fn whole_row(&mut self, key: &Key, state: &RowState) -> bool {
+    pub(super) fn whole_row(&mut self, key: &str, state: RowState<'_>) -> bool {
         if self.rules.row(state) {
             return true;
         }

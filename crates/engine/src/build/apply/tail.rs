@@ -1,9 +1,10 @@
 //! The rows that people created.
 
 use arrow_array::RecordBatch;
+use stet_domain::Value;
 use stet_domain::apply::ReportItem;
+use stet_domain::key::key_parts;
 use stet_domain::replay::RowState;
-use stet_domain::{Key, Value};
 
 use super::BATCH_ROWS;
 use super::rows::{Editor, record_batch};
@@ -15,37 +16,37 @@ impl Editor<'_> {
     /// The rows that stand by creation and are not in the original, in order of creation, with the columns of the output.
     /// It is called once, after all batches of the original.
     pub(super) fn created(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        let mut created: Vec<usize> = (0..self.index.rows.len())
-            .filter(|known| !self.matched[*known] && self.index.rows[*known].1.is_created())
+        let mut created: Vec<usize> = (0..self.index.len())
+            .filter(|known| !self.matched[*known] && self.index.row(*known).1.is_created())
             .collect();
-        created.sort_unstable_by_key(|known| self.index.rows[*known].1.created);
+        created.sort_unstable_by_key(|known| self.index.row(*known).1.created);
         let mut batches = Vec::with_capacity(created.len() / BATCH_ROWS + 1);
         for part in created.chunks(BATCH_ROWS) {
-            let rows: Vec<_> = part.iter().map(|known| self.index.rows[*known]).collect();
+            let rows: Vec<_> = part.iter().map(|known| self.index.row(*known)).collect();
             batches.push(self.created_batch(&rows)?);
         }
         Ok(batches)
     }
 
     /// The same for some of the rows.
-    pub(super) fn created_batch(&mut self, rows: &[(&Key, &RowState)]) -> Result<RecordBatch, EngineError> {
+    pub(super) fn created_batch(&mut self, rows: &[(&str, RowState<'_>)]) -> Result<RecordBatch, EngineError> {
         let fields = self.plan.schema.fields();
         let mut appenders: Vec<Appender> =
             fields.iter().map(|field| Appender::new(field.data_type(), rows.len())).collect();
         let mut written = 0;
         for (key, state) in rows {
-            written += usize::from(self.append_created(key, state, &mut appenders));
+            written += usize::from(self.append_created(key, *state, &mut appenders));
         }
         let columns: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
         record_batch(self.plan, columns?, written)
     }
 
     /// Appends a created row; false when its key is no key of the original by now.
-    fn append_created(&mut self, key: &Key, state: &RowState, appenders: &mut [Appender]) -> bool {
+    fn append_created(&mut self, key: &str, state: RowState<'_>, appenders: &mut [Appender]) -> bool {
         let Some(parts) = self.key_values(key) else {
             let item = ReportItem {
                 event: state.created.unwrap_or(state.last_event),
-                key: key.as_str().to_owned(),
+                key: key.to_owned(),
                 column: None,
                 value: None,
                 reason: "the created row's key does not fit the key columns of the original".into(),
@@ -53,7 +54,7 @@ impl Editor<'_> {
             list(&mut self.lost_rows, item);
             return false;
         };
-        let cells = self.rules.created_row(key.as_str(), state);
+        let cells = self.rules.created_row(key, state);
         let mut values: Vec<Option<Value>> = vec![None; appenders.len()];
         for (place, value) in self.keep_fitting(key, state, cells, |_| None) {
             values[self.plan.places[place]] = value;
@@ -69,9 +70,9 @@ impl Editor<'_> {
         true
     }
 
-    fn key_values(&self, key: &Key) -> Option<Vec<Value>> {
+    fn key_values(&self, key: &str) -> Option<Vec<Value>> {
         let keys = &self.plan.keys;
-        let parts = key.parts(keys.columns.len()).ok()?;
+        let parts = key_parts(key, keys.columns.len()).ok()?;
         parts
             .iter()
             .zip(&keys.columns)

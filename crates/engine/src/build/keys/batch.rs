@@ -139,14 +139,14 @@ impl<'a> KeyColumn<'a> {
     }
 
     /// Whether the cell of a row is a part of a key.
-    pub(super) fn is(&self, row: usize, part: &Part) -> bool {
+    pub(super) fn is(&self, row: usize, part: &Part<'_>) -> bool {
         match (self, part) {
             (KeyColumn::Integer(array, _), Part::Integer(integer)) => {
                 array.is_valid(row) && array.value(row) == *integer
             }
             (KeyColumn::Other(reader, _), Part::Text(text)) => match reader.str(row) {
-                Some(own) => own == &**text,
-                None => reader.text(row).is_some_and(|own| own == **text),
+                Some(own) => own == *text,
+                None => reader.text(row).is_some_and(|own| own == *text),
             },
             _ => false,
         }

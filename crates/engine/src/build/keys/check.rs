@@ -4,6 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use stet_domain::Key;
 
+use super::packed::{PackedHashes, cut, repeated};
 use super::{BatchKeys, KeyColumns, KeyFilter, STATE};
 use crate::control::Control;
 use crate::error::EngineError;
@@ -12,8 +13,9 @@ use crate::read::FileSource;
 /// How many rows without a key, and how many keys of several rows, an error lists.
 pub const KEYS_LISTED_MAX: usize = 20;
 
-/// The most hashes of keys kept at once to find keys of several rows: 128 MiB. A larger original is looked through
-/// several times, for one part of the hashes each time.
+/// The most memory for the hashes of all keys, in bytes: enough for nearly thirty million. A larger original is looked
+/// through several times, for one part of the hashes each time, of at most so many.
+const HASHES_BYTES_MAX: usize = 128 * 1024 * 1024;
 const HASHES_MAX: usize = 16 * 1024 * 1024;
 
 const BATCH_ROWS: usize = 32 * 1024;
@@ -43,8 +45,19 @@ pub(in crate::build) struct KeyRun {
     nulls: u64,
     /// The first and last value of a column that ascends from row to row, as row numbers do.
     ascending: Option<(i64, i64)>,
-    /// The hashes of all keys; none in the end when a column ascends: no key can be there twice then.
+    /// The hashes of all keys.
     hashes: Vec<u64>,
+}
+
+/// A run that is over. What is left of the hashes is little, and nothing when a column ascends: no key can be there twice
+/// then.
+#[derive(Debug)]
+pub(in crate::build) struct EndedRun {
+    rows: u64,
+    nulls_first: Vec<u64>,
+    nulls: u64,
+    ascending: Option<(i64, i64)>,
+    hashes: PackedHashes,
 }
 
 impl KeyRun {
@@ -75,11 +88,10 @@ impl KeyRun {
     }
 
     /// Ends the run.
-    pub(in crate::build) fn ended(mut self) -> KeyRun {
-        if self.ascending.is_some() {
-            self.hashes = Vec::new();
-        }
-        self
+    pub(in crate::build) fn ended(self) -> EndedRun {
+        let KeyRun { rows, nulls_first, nulls, ascending, hashes } = self;
+        let hashes = if ascending.is_some() { PackedHashes::default() } else { PackedHashes::of(hashes) };
+        EndedRun { rows, nulls_first, nulls, ascending, hashes }
     }
 }
 
@@ -97,8 +109,9 @@ pub(in crate::build) struct KeyCheck {
     nulls: u64,
     /// The ranges of the runs whose keys ascend.
     ranges: Vec<(i64, i64)>,
-    /// The hashes of the keys of the other runs.
-    hashes: Vec<u64>,
+    /// The hashes of the keys of the other runs, and how many bytes they take.
+    hashes: Vec<PackedHashes>,
+    hashes_bytes: usize,
     /// Whether there are too many hashes to keep them all: the keys have to be looked through again.
     is_overfull: bool,
 }
@@ -111,6 +124,7 @@ impl KeyCheck {
             nulls: 0,
             ranges: Vec::new(),
             hashes: Vec::new(),
+            hashes_bytes: 0,
             is_overfull: false,
         }
     }
@@ -128,7 +142,7 @@ impl KeyCheck {
     }
 
     /// Takes the next run of rows.
-    pub(in crate::build) fn add(&mut self, run: KeyRun) {
+    pub(in crate::build) fn add(&mut self, run: EndedRun) {
         self.nulls += run.nulls;
         let room = KEYS_LISTED_MAX.saturating_sub(self.nulls_first.len());
         self.nulls_first.extend(run.nulls_first.iter().take(room).map(|row| self.rows + row + 1));
@@ -137,17 +151,18 @@ impl KeyCheck {
             (Some((first, last)), Some(range)) if first > range.1 => range.1 = last,
             (Some(range), _) => self.ranges.push(range),
             (None, _) => {
-                self.is_overfull |= self.hashes.len() + run.hashes.len() > HASHES_MAX;
+                self.hashes_bytes += run.hashes.bytes();
+                self.is_overfull |= self.hashes_bytes > HASHES_BYTES_MAX;
                 if self.is_overfull {
                     self.hashes = Vec::new();
                 } else {
-                    self.hashes.extend(&run.hashes);
+                    self.hashes.push(run.hashes);
                 }
             }
         }
     }
 
-    /// The hashes that several rows have, from what was kept; none when that does not tell.
+    /// The cut hashes that several rows have, from what was kept; none when that does not tell.
     fn repeated_hashes(&mut self) -> Option<Vec<u64>> {
         if self.is_overfull {
             return None;
@@ -155,7 +170,7 @@ impl KeyCheck {
         self.ranges.sort_unstable();
         let is_apart = self.ranges.windows(2).all(|pair| pair[0].1 < pair[1].0);
         match (self.ranges.is_empty(), self.hashes.is_empty()) {
-            (true, _) => Some(repeated(std::mem::take(&mut self.hashes))),
+            (true, _) => Some(repeated(&std::mem::take(&mut self.hashes))),
             (false, true) if is_apart => Some(Vec::new()),
             _ => None,
         }
@@ -210,15 +225,7 @@ impl KeyCheck {
     }
 }
 
-/// The hashes that occur more than once.
-fn repeated(mut hashes: Vec<u64>) -> Vec<u64> {
-    hashes.sort_unstable();
-    let mut repeated: Vec<u64> = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-    repeated.dedup();
-    repeated
-}
-
-/// The same for an original with more rows than hashes may be kept at once: one part of the hashes in each pass.
+/// The cut hashes that several rows have, for an original with more rows than hashes may be kept at once: one part of the hashes in each pass.
 fn repeated_in_passes(
     source: &FileSource,
     keys: &KeyColumns,
@@ -235,12 +242,12 @@ fn repeated_in_passes(
             let batch = batch?;
             hashes.extend(BatchKeys::new(&batch, &places)?.hashes.iter().filter(|hash| (*hash >> 32) % parts == part));
         }
-        all.append(&mut repeated(hashes));
+        all.append(&mut repeated(&[PackedHashes::of(hashes)]));
     }
     Ok(all)
 }
 
-/// The keys of several rows among those with some hashes, with the first of their rows, in order of their first rows.
+/// The keys of several rows among those with some cut hashes, with the first of their rows, in order of their first rows.
 fn rows_of_repeated(
     source: &FileSource,
     keys: &KeyColumns,
@@ -256,7 +263,7 @@ fn rows_of_repeated(
         let keys = BatchKeys::new(&batch, &places)?;
         let mut nulls = keys.nulls.iter().copied().peekable();
         for (row, hash) in keys.hashes.iter().enumerate() {
-            if nulls.next_if_eq(&row).is_some() || hashes.binary_search(hash).is_err() {
+            if nulls.next_if_eq(&row).is_some() || hashes.binary_search(&cut(*hash)).is_err() {
                 continue;
             }
             let rows_of_key = rows_of.entry(keys.key(row)).or_default();

@@ -3,6 +3,7 @@
 mod batch;
 mod check;
 mod filter;
+mod packed;
 
 use std::hash::BuildHasher;
 
@@ -10,16 +11,17 @@ use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use parquet::file::statistics::Statistics;
+use stet_domain::ColumnType;
+use stet_domain::key::key_parts;
 use stet_domain::project::Column;
-use stet_domain::replay::{Replay, RowState};
-use stet_domain::{ColumnType, Key};
+use stet_domain::replay::{Replay, RowNumber, RowState};
 
 use crate::cell::{Ordered, ordered_value};
 use crate::error::EngineError;
 
 pub(super) use batch::BatchKeys;
+pub(super) use check::{EndedRun, KeyCheck, KeyRun};
 pub use check::{KEYS_LISTED_MAX, check_keys};
-pub(super) use check::{KeyCheck, KeyRun};
 pub(super) use filter::{KeyFilter, KeyFilters};
 
 const STATE: FixedState = FixedState::with_seed(0x5374_6574);
@@ -65,51 +67,82 @@ impl KeyColumns {
 /// The rows that a log knows, found by the cells of key columns without making key texts for rows that it does not know.
 #[derive(Debug)]
 pub(super) struct KeyIndex<'a> {
+    replay: &'a Replay,
     /// The rows, in order of their last events.
-    pub(super) rows: Vec<(&'a Key, &'a RowState)>,
-    /// The parts of their keys, `width` for each row; a row whose key is no key of these columns has no place in `table`.
-    parts: Vec<Part>,
+    numbers: Vec<RowNumber>,
+    /// The parts of their keys, one row after the other: see [`Part::write`].
+    parts: Vec<u8>,
+    /// Where the parts of each row start; a row whose key is no key of these columns has none, and no place in `table`.
+    starts: Vec<usize>,
     width: usize,
     table: HashTable<u32>,
 }
 
 /// One part of a key.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum Part<'a> {
     Integer(i64),
-    Text(Box<str>),
+    Text(&'a str),
 }
 
 impl<'a> KeyIndex<'a> {
     /// Indexes the rows of a log for key columns.
     pub(super) fn new(replay: &'a Replay, columns: &[Column]) -> KeyIndex<'a> {
-        let rows = replay.rows_by_last_event();
-        let width = columns.len();
-        let mut parts: Vec<Part> = Vec::with_capacity(rows.len() * width);
-        let mut hashes: Vec<Option<u64>> = Vec::with_capacity(rows.len());
-        for (key, _) in &rows {
-            match key.parts(width) {
-                Ok(texts) => {
-                    let from = parts.len();
-                    parts.extend(texts.into_iter().zip(columns).map(|(text, column)| Part::of(text, column)));
-                    hashes.push(Some(parts[from..].iter().fold(0, |hash, part| combine(hash, part.hash()))));
-                }
-                Err(_) => {
-                    parts.extend((0..width).map(|_| Part::Text("".into())));
-                    hashes.push(None);
-                }
+        let numbers = replay.by_last_event();
+        let mut index = KeyIndex {
+            replay,
+            parts: Vec::new(),
+            starts: Vec::with_capacity(numbers.len()),
+            width: columns.len(),
+            table: HashTable::with_capacity(numbers.len()),
+            numbers,
+        };
+        let mut row_parts = Vec::new();
+        for known in 0..index.numbers.len() {
+            let start = index.parts.len();
+            index.starts.push(start);
+            let (key, _) = index.row(known);
+            let Ok(texts) = key_parts(key, index.width) else { continue };
+            row_parts.clear();
+            let mut hash = 0;
+            for (text, column) in texts.iter().zip(columns) {
+                let part = Part::of(text, column);
+                hash = combine(hash, part.hash());
+                part.write(&mut row_parts);
             }
+            index.parts.extend_from_slice(&row_parts);
+            // There is room for all of them, so that none is hashed a second time.
+            index.table.insert_unique(hash, known as u32, |_| 0);
         }
-        let mut table = HashTable::with_capacity(rows.len());
-        for (row, hash) in hashes.iter().enumerate() {
-            if let Some(hash) = hash {
-                table.insert_unique(*hash, row as u32, |row| hashes[*row as usize].unwrap_or(0));
-            }
-        }
-        KeyIndex { rows, parts, width, table }
+        index
     }
 
-    /// The rows of a batch that the log knows, in order, with their places in [`KeyIndex::rows`].
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// A row of the log by its place in the order of last events, with its key.
+    pub(super) fn row(&self, known: usize) -> (&'a str, RowState<'a>) {
+        self.replay.at(self.numbers[known])
+    }
+
+    /// The same as bytes, for [`Replay::put_record`].
+    pub(super) fn record(&self, known: usize) -> &'a [u8] {
+        self.replay.record(self.numbers[known])
+    }
+
+    /// All rows, in order of their last events.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&'a str, RowState<'a>)> {
+        self.numbers.iter().map(|number| self.replay.at(*number))
+    }
+
+    fn parts_of(&self, known: usize) -> Parts<'_> {
+        let end = self.starts.get(known + 1).copied().unwrap_or(self.parts.len());
+        Parts(&self.parts[self.starts[known]..end])
+    }
+
+    /// The rows of a batch that the log knows, in order, with their places in [`KeyIndex::row`].
     pub(super) fn hits(&self, keys: &BatchKeys<'_>) -> impl Iterator<Item = (usize, usize)> {
         let mut nulls = keys.nulls.iter().copied().peekable();
         (0..keys.hashes.len())
@@ -120,9 +153,7 @@ impl<'a> KeyIndex<'a> {
     /// Whether a run of rows may have one of the rows `known` of the log, by the smallest and largest values of its key
     /// columns; a column without them says nothing.
     pub(super) fn may_be_in(&self, known: usize, statistics: &[Option<(&Statistics, DataType)>]) -> bool {
-        let from = known * self.width;
-        let parts = &self.parts[from..from + self.width];
-        parts.iter().zip(statistics).all(|(part, statistics)| match statistics {
+        self.parts_of(known).zip(statistics).all(|(part, statistics)| match statistics {
             Some((statistics, data_type)) => part.may_be_in(statistics, data_type),
             None => true,
         })
@@ -130,23 +161,43 @@ impl<'a> KeyIndex<'a> {
 
     /// The hash of the key of one of the rows; none when it is no key of these columns.
     pub(super) fn hash(&self, known: usize) -> Option<u64> {
-        let from = known * self.width;
-        self.rows[known].0.parts(self.width).ok()?;
-        Some(self.parts[from..from + self.width].iter().fold(0, |hash, part| combine(hash, part.hash())))
+        let mut parts = self.parts_of(known).peekable();
+        parts.peek()?;
+        Some(parts.fold(0, |hash, part| combine(hash, part.hash())))
     }
 
-    /// The place in [`KeyIndex::rows`] of the log's row for a row of a batch.
+    /// The place of the log's row for a row of a batch.
     fn find(&self, keys: &BatchKeys<'_>, row: usize) -> Option<usize> {
         let found = self.table.find(keys.hashes[row], |candidate| {
-            let from = *candidate as usize * self.width;
-            keys.columns.iter().zip(&self.parts[from..from + self.width]).all(|(column, part)| column.is(row, part))
+            let mut parts = self.parts_of(*candidate as usize);
+            keys.columns.iter().all(|column| parts.next().is_some_and(|part| column.is(row, &part)))
         })?;
         Some(*found as usize)
     }
 }
 
-impl Part {
-    fn of(text: String, column: &Column) -> Part {
+/// The parts of the key of one row, as [`Part::write`] has written them.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        let (head, rest) = self.0.split_first_chunk::<8>()?;
+        let head = i64::from_le_bytes(*head);
+        let (kind, rest) = rest.split_first()?;
+        if *kind == 0 {
+            self.0 = rest;
+            return Some(Part::Integer(head));
+        }
+        let (text, rest) = rest.split_at_checked(usize::try_from(head).ok()?)?;
+        self.0 = rest;
+        Some(Part::Text(std::str::from_utf8(text).ok()?))
+    }
+}
+
+impl<'a> Part<'a> {
+    fn of(text: &'a str, column: &Column) -> Part<'a> {
         if column.column_type == ColumnType::Integer
             && let Ok(integer) = text.parse::<i64>()
             // Only canonical text is a key: `007` is not the key of row 7.
@@ -155,11 +206,26 @@ impl Part {
             return Part::Integer(integer);
         }
         if column.column_type == ColumnType::Date
-            && let Some(day) = day_of(&text)
+            && let Some(day) = day_of(text)
         {
             return Part::Integer(day);
         }
-        Part::Text(text.into_boxed_str())
+        Part::Text(text)
+    }
+
+    /// Writes an integer, or the length of a text, then a byte that tells which, and the text.
+    fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Part::Integer(integer) => {
+                bytes.extend_from_slice(&integer.to_le_bytes());
+                bytes.push(0);
+            }
+            Part::Text(text) => {
+                bytes.extend_from_slice(&(text.len() as i64).to_le_bytes());
+                bytes.push(1);
+                bytes.extend_from_slice(text.as_bytes());
+            }
+        }
     }
 
     /// Whether a column with these statistics may hold the part.

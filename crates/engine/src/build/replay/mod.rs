@@ -10,10 +10,11 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use stet_domain::apply::{ColumnMap, EditableColumn, REPORT_ITEMS_MAX, ReportItem, ReportList, fit};
 use stet_domain::event::{EventId, LogDate};
+use stet_domain::key::key_parts;
 use stet_domain::project::{Column, Format};
-use stet_domain::replay::{Replay, RowState};
+use stet_domain::replay::{Replay, RowNumber, RowState};
 use stet_domain::value::datetime_of;
-use stet_domain::{ColumnType, Key, Value};
+use stet_domain::{ColumnType, Value};
 
 use merge::{Merged, RunWriter};
 
@@ -89,7 +90,7 @@ pub fn pivoted_columns(keys: &[Column], editable: &[EditableColumn]) -> Vec<Colu
 pub fn replay(task: &ReplayTask<'_>, control: &Control) -> Result<ReplayBuild, EngineError> {
     let started = Instant::now();
     let schema = schema_of(&pivoted_columns(task.keys, task.editable));
-    let rows = task.replay.rows_by_last_event();
+    let rows = task.replay.by_last_event();
     let mut pivot = Pivot::new(task, task.replay);
     let batches = rows.chunks(BATCH_ROWS).map(|part| pivot.batch(&schema, part));
     let output = write(task, &schema, batches, Some(rows.len() as u64), control)?;
@@ -107,13 +108,13 @@ pub fn replay_spilled(task: &ReplayTask<'_>, log: &SpilledLog, control: &Control
     let (mut runs, mut whole, mut rows_total) = (Vec::new(), Account::default(), 0);
     for replay in log.folded() {
         let replay = replay?;
-        let rows = replay.rows_by_last_event();
+        let rows = replay.by_last_event();
         rows_total += rows.len() as u64;
         let mut pivot = Pivot::new(task, &replay);
         let mut run = RunWriter::new(log.folder(), &schema)?;
         for part in rows.chunks(BATCH_ROWS) {
             control.check()?;
-            let by = part.iter().map(|(_, row)| row.last_event.0).collect();
+            let by = part.iter().map(|number| replay.at(*number).1.last_event.0).collect();
             run.write(by, &pivot.batch(&schema, part)?)?;
         }
         runs.push(run.finish(log.folder())?);
@@ -179,7 +180,7 @@ impl Account {
 }
 
 impl Listed {
-    fn add(&mut self, row: &RowState, item: ReportItem) {
+    fn add(&mut self, row: RowState<'_>, item: ReportItem) {
         self.count += 1;
         if self.items.len() < REPORT_ITEMS_MAX {
             self.items.push((row.last_event, item));
@@ -213,10 +214,11 @@ impl<'a> Pivot<'a> {
         Pivot { task, replay, columns: ColumnMap::new(replay, task.editable), account: Account::default() }
     }
 
-    fn batch(&mut self, schema: &SchemaRef, rows: &[(&Key, &RowState)]) -> Result<RecordBatch, EngineError> {
+    fn batch(&mut self, schema: &SchemaRef, rows: &[RowNumber]) -> Result<RecordBatch, EngineError> {
         let mut appenders: Vec<Appender> =
             schema.fields().iter().map(|field| Appender::new(field.data_type(), rows.len())).collect();
-        for (key, row) in rows {
+        for number in rows {
+            let (key, row) = self.replay.at(*number);
             self.append(key, row, &mut appenders);
         }
         let arrays: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
@@ -225,7 +227,7 @@ impl<'a> Pivot<'a> {
     }
 
     /// Appends one row, in the order of [`pivoted_columns`].
-    fn append(&mut self, key: &Key, row: &RowState, appenders: &mut [Appender]) {
+    fn append(&mut self, key: &str, row: RowState<'_>, appenders: &mut [Appender]) {
         let (keys, rest) = appenders.split_at_mut(self.task.keys.len());
         let (cells, meta) = rest.split_at_mut(self.task.editable.len());
         self.append_key(key, row, keys);
@@ -235,9 +237,9 @@ impl<'a> Pivot<'a> {
         for (column, cell, overriding) in row.overrides() {
             let item = |reason: String| ReportItem {
                 event: cell.event,
-                key: key.as_str().to_owned(),
+                key: key.to_owned(),
                 column: Some(self.replay.column_name(column).to_owned()),
-                value: overriding.value.as_deref().map(str::to_owned),
+                value: overriding.value.map(str::to_owned),
                 reason,
             };
             let Some((place, editable)) = self.columns.get(column) else {
@@ -259,7 +261,7 @@ impl<'a> Pivot<'a> {
                     row,
                     ReportItem {
                         event: row.last_event,
-                        key: key.as_str().to_owned(),
+                        key: key.to_owned(),
                         column: Some(editable.name.clone()),
                         value: shown.map(|value| value.to_string()),
                         reason: misfit_reason(editable.column_type),
@@ -281,8 +283,8 @@ impl<'a> Pivot<'a> {
         }
     }
 
-    fn append_key(&mut self, key: &Key, row: &RowState, appenders: &mut [Appender]) {
-        let parts = key.parts(self.task.keys.len()).ok();
+    fn append_key(&mut self, key: &str, row: RowState<'_>, appenders: &mut [Appender]) {
+        let parts = key_parts(key, self.task.keys.len()).ok();
         for (place, (appender, column)) in appenders.iter_mut().zip(self.task.keys).enumerate() {
             let value = parts.as_ref().and_then(|parts| column.column_type.read(&parts[place]).ok());
             let is_misfit = value.is_none();
@@ -292,7 +294,7 @@ impl<'a> Pivot<'a> {
                     row,
                     ReportItem {
                         event: row.last_event,
-                        key: key.as_str().to_owned(),
+                        key: key.to_owned(),
                         column: Some(column.name.clone()),
                         value: None,
                         reason: format!("the key column now holds {}", column.column_type.description()),

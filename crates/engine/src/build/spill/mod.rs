@@ -165,6 +165,6 @@ fn write_line(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<(
     out.write_all(b"\n")
 }
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
     EngineError::Internal { action: "reading a temporary file", source: Box::new(error) }
 }

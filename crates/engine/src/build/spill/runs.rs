@@ -3,22 +3,18 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use stet_domain::Key;
-use stet_domain::replay::RowState;
-
-use super::{BUFFER_BYTES, buffered, temporary, unreadable, write_line};
+use super::{BUFFER_BYTES, buffered, temporary};
 use crate::error::EngineError;
 
 /// A row of a log with what it is sorted by; no two rows have the same.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(in crate::build) struct SortedRow {
-    pub(in crate::build) by: u64,
-    pub(in crate::build) key: Key,
-    pub(in crate::build) state: RowState,
+    by: u64,
+    /// The row, for [`stet_domain::replay::Replay::put_record`].
+    pub(in crate::build) record: Vec<u8>,
 }
 
 /// Writes one run.
@@ -40,8 +36,14 @@ impl RunWriter {
     }
 
     /// Takes the next row: rows come in their order.
-    pub(in crate::build) fn push(&mut self, by: u64, key: &Key, state: &RowState) -> Result<(), EngineError> {
-        write_line(&mut self.out, &(by, key, state)).map_err(EngineError::io("write a temporary file in", &self.folder))
+    pub(in crate::build) fn push(&mut self, by: u64, record: &[u8]) -> Result<(), EngineError> {
+        let out = &mut self.out;
+        let mut write = || {
+            out.write_all(&by.to_le_bytes())?;
+            out.write_all(&(record.len() as u64).to_le_bytes())?;
+            out.write_all(record)
+        };
+        write().map_err(EngineError::io("write a temporary file in", &self.folder))
     }
 
     pub(in crate::build) fn finish(self) -> Result<Run, EngineError> {
@@ -55,25 +57,34 @@ impl Run {
     fn rows(self) -> Result<RunRows, EngineError> {
         let Run { folder, mut file } = self;
         file.seek(SeekFrom::Start(0)).map_err(EngineError::io("read a temporary file in", &folder))?;
-        Ok(RunRows { folder, reader: BufReader::with_capacity(BUFFER_BYTES, file), line: Vec::new() })
+        Ok(RunRows { folder, reader: BufReader::with_capacity(BUFFER_BYTES, file) })
     }
 }
 
 struct RunRows {
     folder: PathBuf,
     reader: BufReader<File>,
-    line: Vec<u8>,
 }
 
 impl RunRows {
     fn next(&mut self) -> Result<Option<SortedRow>, EngineError> {
-        self.line.clear();
-        let read = self.reader.read_until(b'\n', &mut self.line);
-        if read.map_err(EngineError::io("read a temporary file in", &self.folder))? == 0 {
-            return Ok(None);
-        }
-        let (by, key, state) = serde_json::from_slice(&self.line).map_err(unreadable)?;
-        Ok(Some(SortedRow { by, key, state }))
+        let reader = &mut self.reader;
+        let mut read = || -> std::io::Result<Option<SortedRow>> {
+            if reader.fill_buf()?.is_empty() {
+                return Ok(None);
+            }
+            let mut number = || {
+                let mut bytes = [0; 8];
+                reader.read_exact(&mut bytes).map(|()| u64::from_le_bytes(bytes))
+            };
+            let (by, length) = (number()?, number()?);
+            let mut record = Vec::new();
+            if reader.take(length).read_to_end(&mut record)? as u64 != length {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(Some(SortedRow { by, record }))
+        };
+        read().map_err(EngineError::io("read a temporary file in", &self.folder))
     }
 }
 

@@ -20,7 +20,7 @@ use super::levels::{Buffered, Change, rewrite};
 use super::pipeline::in_order;
 use crate::build::apply::Plan;
 use crate::build::apply::rows::{Editor, Overlay, Tally, arrow_error};
-use crate::build::keys::{BatchKeys, KeyFilter, KeyIndex, KeyRun};
+use crate::build::keys::{BatchKeys, EndedRun, KeyFilter, KeyIndex, KeyRun};
 use crate::cell::CellReader;
 use crate::control::Control;
 use crate::error::EngineError;
@@ -61,7 +61,7 @@ pub(super) enum Chunk {
 pub(super) struct Prepared {
     /// Its number in [`Layout::groups`].
     pub(super) group: usize,
-    pub(super) keys: KeyRun,
+    pub(super) keys: EndedRun,
     pub(super) filter: KeyFilter,
     /// Rows of the log that it has: places in the key index.
     pub(super) matched: Vec<u32>,
@@ -88,9 +88,12 @@ impl<'a> Work<'a> {
         let group = &self.layout.groups[place];
         let (keys, hits) = self.find(group)?;
         let filter = keys.filter();
+        let keys = keys.ended();
         let matched = hits.iter().map(|hit| hit.known).collect();
         let mut account = editor.part();
-        let (kept, dropped, overrides) = self.sort_out(&hits, &mut account);
+        let (kept, dropped) = self.sort_out(&hits, &mut account);
+        let overrides: Vec<u64> = kept.iter().map(|hits| hits.len() as u64).collect();
+        drop(hits);
         let rows_out = group.rows - dropped.len();
         let mut chunks = Vec::new();
         // Without rows left, the overrides have gone with them: there is nothing more to take account of.
@@ -99,7 +102,11 @@ impl<'a> Work<'a> {
             in_order(
                 columns.len(),
                 self.column_threads,
-                |column| self.column(group, &columns[column], &overrides, &kept, &dropped, editor),
+                |column| {
+                    let column = &columns[column];
+                    let hits = column.editable.map_or(&[][..], |place| kept[place].as_slice());
+                    self.column(group, column, &overrides, hits, &dropped, editor)
+                },
                 |(leaves, tally)| {
                     chunks.extend(leaves);
                     if let Some(tally) = tally {
@@ -132,7 +139,7 @@ impl<'a> Work<'a> {
                 format!("row group {} has {row} rows, not the {} that it should have", group.place, group.rows);
             return Err(damaged(self.source, self.path(group), String::new(), &message));
         }
-        Ok((run.ended(), hits))
+        Ok((run, hits))
     }
 
     /// The statistics of the key columns of a row group, as far as they can be relied on.
@@ -147,25 +154,26 @@ impl<'a> Work<'a> {
         self.plan.keys.places.iter().map(of).collect()
     }
 
-    /// Parts the rows that the log knows into kept and dropped ones, and counts the overrides of each editable column.
-    fn sort_out(&self, hits: &[Hit], account: &mut Editor<'a>) -> (Vec<Hit>, Vec<u32>, Vec<u64>) {
-        let (mut kept, mut dropped) = (Vec::with_capacity(hits.len()), Vec::new());
-        let mut overrides = vec![0; self.plan.editable.len()];
+    /// Parts the rows that the log knows into kept and dropped ones. Those that are kept are given for each editable column
+    /// that they have an override of, so that what the log says of a row is looked up once for each of its cells.
+    fn sort_out(&self, hits: &[Hit], account: &mut Editor<'a>) -> (Vec<Vec<Hit>>, Vec<u32>) {
+        let mut kept = vec![Vec::new(); self.plan.editable.len()];
+        let mut dropped = Vec::new();
         for hit in hits {
-            let (key, state) = self.index.rows[hit.known as usize];
+            let (key, state) = self.index.row(hit.known as usize);
             if account.whole_row(key, state) {
                 dropped.push(hit.row);
                 continue;
             }
-            kept.push(*hit);
             for place in state.overrides().filter_map(|(column, ..)| account.rules.place(column)) {
-                overrides[place] += 1;
+                kept[place].push(*hit);
             }
         }
-        (kept, dropped, overrides)
+        (kept, dropped)
     }
 
-    /// The leaves of one column, and the account of its overrides when it has some.
+    /// The leaves of one column, and the account of its overrides when it has some. `hits` are the kept rows that have one of
+    /// the column.
     pub(super) fn column(
         &self,
         group: &Group,
@@ -249,11 +257,11 @@ impl<'a> Work<'a> {
             {
                 let reader = std::cell::OnceCell::new();
                 while let Some(hit) = hits.next_if(|hit| hit.row < end) {
-                    let (key, state) = self.index.rows[hit.known as usize];
+                    let (key, state) = self.index.row(hit.known as usize);
                     let Some((edited, cell)) = edited.and_then(|edited| Some((edited, state.cell(edited)?))) else {
                         continue;
                     };
-                    let Some(overriding) = &cell.overriding else { continue };
+                    let Some(overriding) = cell.overriding else { continue };
                     let at = hit.row as usize - row;
                     let original = || {
                         column.original?;

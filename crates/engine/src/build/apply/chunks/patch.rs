@@ -58,8 +58,8 @@ pub(in crate::build::apply) fn patch(
 ) -> Result<Option<Patched>, EngineError> {
     let layout = &opened.layout;
     let (plan, index) = (editor.plan, editor.index);
-    let whole = |row: &RowState| row.deleted || row.created.is_some();
-    if index.rows.iter().any(|(_, row)| whole(row)) || earlier.before.rows().any(|(_, row)| whole(row)) {
+    let whole = |row: RowState<'_>| row.deleted || row.created.is_some();
+    if index.rows().any(|(_, row)| whole(row)) || earlier.before.rows().any(|(_, row)| whole(row)) {
         return Ok(None);
     }
     // The first items of a longer list do not tell what the list is without some of them.
@@ -119,17 +119,17 @@ pub(in crate::build::apply) fn patch(
         sink.write(Origin { own, original }, group.rows, chunks)?;
     }
     for hit in found.iter().flatten() {
-        let (key, state) = index.rows[hit.known as usize];
+        let (key, state) = index.row(hit.known as usize);
         after.whole_row(key, state);
-        if let Some(state) = earlier.before.row(key.as_str()) {
+        if let Some(state) = earlier.before.row(key) {
             before.whole_row(key, state);
         }
     }
     for known in left {
-        let (key, state) = index.rows[known];
-        after.rules.missing_row(key.as_str(), state);
-        if let Some(state) = earlier.before.row(key.as_str()) {
-            before.rules.missing_row(key.as_str(), state);
+        let (key, state) = index.row(known);
+        after.rules.missing_row(key, state);
+        if let Some(state) = earlier.before.row(key) {
+            before.rules.missing_row(key, state);
         }
     }
     let Some(report) = exchanged(report, before.account(), after.account()) else { return Ok(None) };
@@ -146,7 +146,7 @@ fn find(
     let (groups, index) = (&work.layout.groups, work.index);
     let mut found: Vec<Vec<Hit>> = groups.iter().map(|_| Vec::new()).collect();
     let mut is_searched = vec![false; groups.len()];
-    let mut left: Vec<usize> = (0..index.rows.len()).collect();
+    let mut left: Vec<usize> = (0..index.len()).collect();
     let hashes: Vec<Option<u64>> = left.iter().map(|known| index.hash(*known)).collect();
     // First where the filters say; what is not there, because they are not or are damaged, everywhere else.
     for filters in [filters.as_ref(), None] {
@@ -275,16 +275,16 @@ impl<'w> Patch<'_, 'w> {
         let work = self.work;
         let (old, new) = (self.earlier.before.column(name), after.rules.replay().column(name));
         let had = |hit: &Hit| {
-            let (key, _) = work.index.rows[hit.known as usize];
-            let (column, row) = (old?, self.earlier.before.row(key.as_str())?);
+            let (key, _) = work.index.row(hit.known as usize);
+            let (column, row) = (old?, self.earlier.before.row(key)?);
             let cell = row.cell(column)?;
-            Some((key, column, cell, cell.overriding.as_ref()?))
+            Some((key, column, cell, cell.overriding?))
         };
         let has = |hit: &Hit| {
-            let (key, row) = work.index.rows[hit.known as usize];
+            let (key, row) = work.index.row(hit.known as usize);
             let column = new?;
             let cell = row.cell(column)?;
-            Some((key, column, cell, cell.overriding.as_ref()?))
+            Some((key, column, cell, cell.overriding?))
         };
         let touched: Vec<&Hit> = self.hits.iter().filter(|hit| had(hit).is_some() || has(hit).is_some()).collect();
         let rows: Vec<u32> = touched.iter().map(|hit| hit.row).collect();
