@@ -224,8 +224,7 @@ impl App {
         if actor.kind == ActorKind::Visitor {
             self.inner.visitors.spend(actor, request.edits.len(), self.inner.clock.now())?;
         }
-        let open = self.open_webapp(actor, project, webapp).await?;
-        self.edit_open(actor, &viewer, &open, request).await
+        self.edit_open(actor, &viewer, viewer.table(), request).await
     }
 
     pub(super) async fn edit_open(
@@ -444,10 +443,10 @@ impl OpenWebapp {
             Ok(value) => value,
             Err(refusal) => return refused(refusal, typed),
         };
-        let Some(row) = self.row(&key) else {
+        // The whole row is put together only when all of it is logged.
+        let Some(now) = self.value_of(&key, column) else {
             return refused(no_row(&key), typed);
         };
-        let now = row.cells.get(editable.place).cloned().flatten();
         // What the client says it saw counts when it is a value of the column at all.
         let previous = match previous {
             Some(Some(text)) => editable.column_type.canonical(&text).map_or_else(|_| now.clone(), Some),
@@ -459,9 +458,13 @@ impl OpenWebapp {
         if value == now && previous == now && !ticked {
             return Prepared::Done(EditResult::Unchanged { value });
         }
-        let key = Key::from_text(key);
         let mut events = Vec::new();
-        if ticked {
+        let row = if ticked { self.row(&key) } else { None };
+        if ticked && row.is_none() {
+            return refused(no_row(&key), typed);
+        }
+        let key = Key::from_text(key);
+        if let Some(row) = row {
             // What was approved goes on record: the value of every editable column of the row.
             for other in self.resolved.editable_columns().filter(|other| other.name != column) {
                 let value = row.cells.get(other.place).cloned().flatten();

@@ -557,6 +557,12 @@ impl OpenWebapp {
         self.live.row(&Key::from_text(key)).map(Row::from)
     }
 
+    /// The value of one cell as it is now, where none is an empty one; none when there is no such row, or it is deleted.
+    pub(super) fn value_of(&self, key: &str, column: &str) -> Option<Option<String>> {
+        let cell = self.live.cell(&Key::from_text(key), column).ok().flatten()?;
+        Some(cell.value)
+    }
+
     /// Rows as they are now, and the keys of those that are not there.
     pub(super) fn rows_of(&self, keys: &[Key]) -> (Vec<Row>, Vec<String>) {
         let found = self.live.rows(keys);

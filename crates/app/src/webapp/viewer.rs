@@ -111,6 +111,11 @@ fn no_column(open: &OpenWebapp, column: &str) -> AppError {
 }
 
 impl Viewer {
+    /// The table that they look at.
+    pub(super) fn table(&self) -> &Arc<OpenWebapp> {
+        &self.open
+    }
+
     /// Why the actor cannot change anything; none when they can.
     pub(super) fn read_only(&self) -> Option<&'static str> {
         (self.granted < Use::Edit).then_some(VIEW_ONLY)

@@ -172,6 +172,8 @@ impl<'a> Draft<'a> {
                 draft.clear();
                 draft.row.row_event = Some(event.id);
             }
+            // They are of no row, and were let pass before.
+            (Action::Erase | Action::Note, _) => {}
         }
         draft
     }

@@ -5,6 +5,7 @@
 //! type parameter or `dyn` spreads through the crates above. What a test wants to replace in a store are its failures,
 //! and those it injects through [`EditlogSettings::faults`] into the real one.
 
+mod batches;
 mod positions;
 mod postgres;
 mod sealed;

@@ -105,7 +105,10 @@ impl NodeDatabase {
             Some(connection) => connection,
             None => watcher.insert(sqlite::open(path, Access::Read, BUSY_TIMEOUT_MS)?),
         };
-        let version = connection.pragma_query_value(None, "data_version", |row| row.get(0));
+        // It is asked for at every request.
+        let version = connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
         // A connection that failed is kept: another one would give numbers that mean something else.
         version.map_err(|error| StoreError::from_engine(path, Doing::Reading, error))
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use postgres::{Client, Statement};
 use stet_domain::{DatasetName, EventId};
@@ -17,13 +18,11 @@ use super::Shared;
 use super::append::Log;
 use super::insert::{Chain, WriterName};
 use super::schema::LogSql;
+use crate::editlog::batches::Batches;
 use crate::editlog::{Append, Outcome, WriteStep, positions};
 use crate::error::{Doing, EngineError, StoreError};
 use crate::postgres::PostgresConfig;
 
-/// The most requests, and about the most events, in one commit: so that nobody waits long for others.
-const COMMIT_REQUESTS_MAX: usize = 512;
-const COMMIT_EVENTS_MAX: usize = 20_000;
 
 /// A request on its way to the writer.
 pub(super) struct Request {
@@ -50,17 +49,13 @@ struct Written {
 }
 
 /// Serves requests until all senders are gone.
-pub(super) fn run(shared: &Shared, mut requests: mpsc::Receiver<Request>) {
+pub(super) fn run(shared: &Shared, requests: mpsc::Receiver<Request>) {
     let mut writer = None;
-    while let Some(first) = requests.blocking_recv() {
-        let mut events = first.append.events.len();
-        let mut batch = vec![first];
-        while batch.len() < COMMIT_REQUESTS_MAX && events < COMMIT_EVENTS_MAX {
-            let Ok(next) = requests.try_recv() else { break };
-            events += next.append.events.len();
-            batch.push(next);
-        }
+    let mut batches = Batches::new(requests, |request| request.append.events.len());
+    while let Some(batch) = batches.next() {
+        let (requests, started) = (batch.len(), Instant::now());
         serve(shared, &mut writer, batch);
+        batches.committed(requests, started.elapsed());
     }
 }
 

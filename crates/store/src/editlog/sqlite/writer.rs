@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, ffi};
 use stet_domain::{DatasetName, Event, EventId, LogDate, NewEvent};
@@ -14,13 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::schema::{CLOCK_REFUSED, LogSql};
 use super::seal::{self, Seal};
 use super::{Shared, read};
+use crate::editlog::batches::Batches;
 use crate::editlog::{Append, Expected, Outcome, WriteStep, positions};
 use crate::error::{Doing, EngineError, StoreError};
 use crate::sqlite::{self, Access};
-
-/// The most requests, and about the most events, in one commit: so that nobody waits long for others.
-const COMMIT_REQUESTS_MAX: usize = 512;
-const COMMIT_EVENTS_MAX: usize = 20_000;
 
 /// A clock that is behind by up to this is waited for. By more, appends fail until somebody sets it right: every date
 /// in the log is one that the clock did show, in order.
@@ -54,17 +51,13 @@ impl Writer {
 }
 
 /// Serves requests until all senders are gone.
-pub(super) fn run(shared: &Shared, connection: Connection, mut requests: mpsc::Receiver<Request>) {
+pub(super) fn run(shared: &Shared, connection: Connection, requests: mpsc::Receiver<Request>) {
     let mut writer = Some(Writer::new(connection));
-    while let Some(first) = requests.blocking_recv() {
-        let mut events = first.append.events.len();
-        let mut batch = vec![first];
-        while batch.len() < COMMIT_REQUESTS_MAX && events < COMMIT_EVENTS_MAX {
-            let Ok(next) = requests.try_recv() else { break };
-            events += next.append.events.len();
-            batch.push(next);
-        }
+    let mut batches = Batches::new(requests, |request| request.append.events.len());
+    while let Some(batch) = batches.next() {
+        let (requests, started) = (batch.len(), Instant::now());
         serve(shared, &mut writer, batch);
+        batches.committed(requests, started.elapsed());
     }
 }
 
