@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use stet_domain::project::{Location, Project};
 use stet_domain::{DatasetName, EventId, ProjectKey};
-use stet_store::{EditlogReader, EditlogSettings, EditlogTables, Editlogs, Postgres, SealedLog};
+use stet_store::{EditlogReader, EditlogSettings, EditlogTables, Editlogs, Postgres, SealedLog, StoreError};
 
 use crate::App;
 use crate::config::Connection;
@@ -38,11 +38,11 @@ impl EditlogPlace {
     }
 
     /// One state of the editlog of an original, to be verified. Blocks.
-    pub(crate) fn sealed(&self, original: &DatasetName) -> Result<SealedLog, AppError> {
-        Ok(match self {
-            EditlogPlace::Node(path) => SealedLog::open_sqlite(path, original)?,
-            EditlogPlace::Database(postgres, tables) => SealedLog::open_postgres(postgres, tables, original)?,
-        })
+    pub(crate) fn sealed(&self, original: &DatasetName) -> Result<SealedLog, StoreError> {
+        match self {
+            EditlogPlace::Node(path) => SealedLog::open_sqlite(path, original),
+            EditlogPlace::Database(postgres, tables) => SealedLog::open_postgres(postgres, tables, original),
+        }
     }
 
     /// A reader with a connection of its own, for this node. Blocks.

@@ -6,7 +6,7 @@
 //! in a file, so that a restart tells nothing twice.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use stet_domain::{Action, Actor, ClientEventId, DatasetName, Key, LogDate, Login
 use stet_engine::error::EngineError;
 use stet_engine::write::AtomicFile;
 use stet_store::node::AuditOutcome;
-use stet_store::{Append, Editlog, Editlogs, Expected, SealProgress};
+use stet_store::{Append, Editlog, Editlogs, Expected, SealProgress, StoreError};
 use uuid::Uuid;
 
 use crate::App;
@@ -65,6 +65,15 @@ pub(crate) struct Guards(Mutex<BTreeMap<(ProjectKey, DatasetName), Guarded>>);
 struct Guarded {
     status: EditlogStatus,
     checked: Option<Instant>,
+    /// It stays open, which seals it.
+    open: Option<(Editlogs, Editlog)>,
+}
+
+impl Guards {
+    /// Lets go of an editlog that is made anew.
+    pub(crate) fn forget(&self, key: &ProjectKey, original: &DatasetName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(key.clone(), original.clone()));
+    }
 }
 
 /// What was told last of an editlog.
@@ -76,14 +85,13 @@ struct Told {
 }
 
 impl App {
-    /// Guards the editlogs in databases as long as the node lives. The first look is over when this returns.
-    pub async fn watch_editlogs(&self) {
-        self.look_at_editlogs().await;
+    /// Guards the editlogs in databases as long as the node lives, beginning now. A database that is away keeps nobody
+    /// waiting.
+    pub fn watch_editlogs(&self) {
         let app = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(LOOK_EVERY);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            tick.tick().await;
             loop {
                 tick.tick().await;
                 let Some(inner) = app.upgrade() else { return };
@@ -135,21 +143,35 @@ impl App {
                 checked_at: None,
             },
             checked: None,
+            open: None,
         });
-        let opened = self.opened(key, original).await;
-        let (seal, failure) = match opened {
-            Ok((editlogs, log)) => {
-                let seal = log.seal_progress().await.map_err(AppError::from);
-                (seal, editlogs.sealing_failure(original))
+        let mut reached = true;
+        if guarded.open.is_none() {
+            match self.opened(key, original).await {
+                Ok(open) => guarded.open = Some(open),
+                // Nobody has made it yet, which its table says.
+                Err(Some(StoreError::NotInitialised { .. })) => return,
+                Err(error) => {
+                    reached = matches!(error, Some(StoreError::Altered { .. }));
+                    let why = error.map(|error| error.to_string());
+                    guarded.status.alarm = Some(why.unwrap_or("its project or place cannot be used".to_owned()));
+                }
             }
-            Err(error) => (Err(error), None),
-        };
-        guarded.status.alarm = match &seal {
-            Err(error) => Some(Chain(error).to_string()),
-            Ok(seal) => late(*seal, failure),
-        };
-        guarded.status.seal = seal.ok();
-        if guarded.checked.is_none_or(|checked| checked.elapsed() >= CHECK_EVERY) {
+        }
+        guarded.status.seal = None;
+        if let Some((editlogs, log)) = &guarded.open {
+            match log.seal_progress().await {
+                Ok(seal) => {
+                    guarded.status.alarm = late(seal, editlogs.sealing_failure(original));
+                    guarded.status.seal = Some(seal);
+                }
+                Err(error) => {
+                    guarded.status.alarm = Some(error.to_string());
+                    (guarded.open, reached) = (None, false);
+                }
+            }
+        }
+        if reached && guarded.checked.is_none_or(|checked| checked.elapsed() >= CHECK_EVERY) {
             match self.check_protection(key, original).await {
                 Ok((mode, problems)) => {
                     guarded.status.mode = Some(mode);
@@ -173,11 +195,15 @@ impl App {
         self.inner.guards.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, guarded);
     }
 
-    /// The editlog, which stays open: that is what seals it.
-    async fn opened(&self, key: &ProjectKey, original: &DatasetName) -> Result<(Editlogs, Editlog), AppError> {
-        let project = self.inner.projects.get(key)?;
-        let editlogs = self.editlogs(&project, original).await?;
-        let log = editlogs.editlog(original).await?;
+    /// Opens the editlog; no error of the store when the project is in the way.
+    async fn opened(
+        &self,
+        key: &ProjectKey,
+        original: &DatasetName,
+    ) -> Result<(Editlogs, Editlog), Option<StoreError>> {
+        let project = self.inner.projects.get(key).map_err(|_| None)?;
+        let editlogs = self.editlogs(&project, original).await.map_err(|_| None)?;
+        let log = editlogs.editlog(original).await.map_err(Some)?;
         Ok((editlogs, log))
     }
 
@@ -309,7 +335,7 @@ fn read_told(path: &Path) -> Result<Told, AppError> {
     }
 }
 
-fn write_told(path: &PathBuf, told: &Told) -> Result<(), AppError> {
+fn write_told(path: &Path, told: &Told) -> Result<(), AppError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| AppError::from(EngineError::io("make", folder)(error)))?;
     }

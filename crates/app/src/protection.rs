@@ -139,10 +139,15 @@ impl App {
         self.require_administrator(actor)?;
         let project = self.project(actor, project)?;
         let original = self.original_of(&project, dataset)?;
-        self.check_editlog_as_node(&project.key, &original).await
+        let mut check = self.check_editlog_as_node(&project.key, &original).await?;
+        if let EditlogPlace::Database(postgres, tables) = self.editlog_place(&project, &original)? {
+            let finding = blocking(move || sealed_in_time(&postgres, &tables, &original)).await?;
+            check.findings.push(finding);
+        }
+        Ok(check)
     }
 
-    /// The same, by the node itself.
+    /// The same by the node itself, of what protects the editlog alone.
     pub(crate) async fn check_editlog_as_node(
         &self,
         project: &ProjectKey,
@@ -201,15 +206,7 @@ impl App {
                 (Vec::new(), record.recorded_at)
             }
         };
-        let mut findings: Vec<_> =
-            protection.findings.into_iter().map(|finding| (finding.claim, finding.problem)).collect();
-        let seal = SealedLog::open_postgres(postgres, tables, original)?.progress()?;
-        let behind = seal.behind_ms.filter(|behind| *behind > SEAL_BEHIND_MS_MAX);
-        let problem = behind.map(|behind| {
-            let (waiting, seconds) = (seal.events.saturating_sub(seal.sealed), behind / 1000);
-            format!("{waiting} events wait, the first of them for {seconds} s: is the node served?")
-        });
-        findings.push((format!("events are sealed within {} s", SEAL_BEHIND_MS_MAX / 1000), problem));
+        let findings = protection.findings.into_iter().map(|finding| (finding.claim, finding.problem)).collect();
         Ok(EditlogCheck {
             mode: if secure { EditlogMode::Secure } else { EditlogMode::Simple },
             findings,
@@ -233,6 +230,21 @@ impl App {
     fn record_path(&self, project: &Project, original: &DatasetName) -> PathBuf {
         self.inner.folder.data(&project.key).join(format!("{}.protection.json", original.editlog()))
     }
+}
+
+/// Whether the events of an editlog in a database are sealed in time.
+fn sealed_in_time(
+    postgres: &Postgres,
+    tables: &EditlogTables,
+    original: &DatasetName,
+) -> Result<(String, Option<String>), AppError> {
+    let seal = SealedLog::open_postgres(postgres, tables, original)?.progress()?;
+    let behind = seal.behind_ms.filter(|behind| *behind > SEAL_BEHIND_MS_MAX);
+    let problem = behind.map(|behind| {
+        let (waiting, seconds) = (seal.events.saturating_sub(seal.sealed), behind / 1000);
+        format!("{waiting} events wait, the first of them for {seconds} s: is the node served?")
+    });
+    Ok((format!("events are sealed within {} s", SEAL_BEHIND_MS_MAX / 1000), problem))
 }
 
 /// Rights and roles that came or went.

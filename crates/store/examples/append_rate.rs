@@ -1,4 +1,6 @@
-//! Measures durable appends per second on a disk: `cargo run --release -p stet-store --example append_rate [FOLDER]`.
+//! Measures durable appends per second on a disk: `cargo run --release -p stet-store --example append_rate [FOLDER]`; or
+//! into a PostgreSQL database, with the sealer running beside (`signed`) or not, when a connection URL stands in the place
+//! of the folder. Schemas `rate_…` are made there.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,20 +10,38 @@ use std::time::{Duration, Instant};
 
 use stet_domain::{Action, ClientEventId, DatasetName, Key, Login, NewEvent, Source};
 use stet_editlog::SignerKey;
-use stet_store::{Append, EditlogSettings, Editlogs, Expected, Sealing};
+use stet_store::postgres::PasswordPlace;
+use stet_store::{Append, EditlogSettings, EditlogTables, Editlogs, Expected, Postgres, PostgresConfig, Sealing};
 use uuid::Uuid;
 
 const MEASURED: Duration = Duration::from_secs(4);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let first = std::env::args().nth(1);
+    let database = match first.as_deref().filter(|first| first.starts_with("postgres")) {
+        Some(url) => {
+            let (config, password) = PostgresConfig::from_url("rate", url)?;
+            let file = tempfile::NamedTempFile::new()?;
+            std::fs::write(&file, password.unwrap_or_default())?;
+            let password = PasswordPlace::File(file.path().to_owned());
+            Some((Postgres::new(PostgresConfig { password, ..config }), file))
+        }
+        None => None,
+    };
+    let folder = first.filter(|_| database.is_none()).map_or_else(|| PathBuf::from("."), PathBuf::from);
     let folder = tempfile::tempdir_in(folder)?;
     let mut out = std::io::stdout();
     writeln!(out, "clients  signed  appends/s  commits/s   median ms      99 % ms")?;
     for (clients, signed) in [1, 16, 64].into_iter().flat_map(|clients| [(clients, false), (clients, true)]) {
         let path = folder.path().join(format!("{clients}-{signed}.sqlite"));
-        let editlogs = Editlogs::open_sqlite(&path, settings(signed)?)?;
+        let editlogs = match &database {
+            Some((postgres, _)) => {
+                let tables = EditlogTables { schema: format!("rate_{clients}_{signed}"), table: None };
+                Editlogs::open_postgres(postgres, tables, settings(signed)?)?
+            }
+            None => Editlogs::open_sqlite(&path, settings(signed)?)?,
+        };
         let log = editlogs.initialise(&DatasetName::new("strikes")?).await?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = tokio::task::JoinSet::new();
@@ -60,6 +80,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         )?;
     }
 
+    if database.is_some() {
+        return Ok(());
+    }
     // An import: whole requests of many events, then a scan as for a build.
     let path = folder.path().join("import.sqlite");
     let editlogs = Editlogs::open_sqlite(&path, settings(true)?)?;

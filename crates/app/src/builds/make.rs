@@ -261,9 +261,14 @@ impl App {
         let reader = self.editlog_reader_of(project, original)?;
         let mut keys = BTreeSet::new();
         reader.scan(Some(from), Some(to), &mut |event| {
-            keys.insert(event.key);
+            if event.action.is_edit() {
+                keys.insert(event.key);
+            }
             ControlFlow::Continue(())
         })?;
+        if keys.is_empty() {
+            return Ok(None);
+        }
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for key in keys {
             control.check()?;

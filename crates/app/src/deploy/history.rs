@@ -115,6 +115,9 @@ impl App {
             let keys_change = after.is_some_and(|after| after.primary_keys != webapp.primary_keys);
             let mut effect = HistoryEffect { original: original.to_string(), ..HistoryEffect::default() };
             reader.scan(None, None, &mut |event| {
+                if !event.action.is_edit() {
+                    return ControlFlow::Continue(());
+                }
                 effect.events += 1;
                 // A webapp that goes takes no edits away: they stay in the log, and come back with it.
                 let Some(rules) = &rules else { return ControlFlow::Continue(()) };

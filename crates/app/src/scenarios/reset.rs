@@ -29,6 +29,7 @@ impl App {
         let events = editlogs.reset(&original, production).await?;
         // Tables that are open show events that are gone: they are opened anew.
         self.inner.webapps.forget(&project.key, &original);
+        self.inner.guards.forget(&project.key, &original);
         let text = format!("the edits of `{original}` were reset: {events} events are gone");
         self.note_deploy(actor.login.as_str(), &project.key, None, "reset", text).await?;
         Ok(events)

@@ -235,7 +235,7 @@ impl App {
         if !place.is_initialised(original)? {
             return Err(AppError::Conflict(format!("`{original}` has no editlog yet: nobody has opened its table")));
         }
-        place.sealed(original)
+        Ok(place.sealed(original)?)
     }
 
     fn last_checkpoint(&self, log: &SealedLog) -> Result<(Checkpoint, String), AppError> {

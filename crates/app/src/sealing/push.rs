@@ -14,7 +14,7 @@ use stet_domain::{DatasetName, ProjectKey};
 use stet_editlog::tile::{TILE_HASHES, Tile, tile_hashes, tiles_between};
 use stet_editlog::tree::verify_consistency;
 use stet_editlog::{Checkpoint, Hash};
-use stet_store::{Editlogs, SealedLog};
+use stet_store::{Editlogs, SealedLog, StoreError};
 
 use crate::App;
 use crate::editlogs::EditlogPlace;
@@ -67,16 +67,20 @@ impl App {
                 let note = log.checkpoints(1)?.into_iter().next();
                 Ok(note.map(|note| (log, note)))
             });
-            let (log, note) = match sealed {
-                Ok(Some(sealed)) => sealed,
-                Ok(None) => continue,
+            let sealed = match sealed {
+                Ok(sealed) => sealed,
+                Err(StoreError::NotInitialised { .. }) => None,
                 Err(error) => {
                     pushed.failures.push(format!("{origin}: {}", Chain(&error)));
                     continue;
                 }
             };
             for folder in self.push_folders(&origin) {
-                match push(&log, &note, &folder) {
+                let result = match &sealed {
+                    Some((log, note)) => push(log, note, &folder),
+                    None => nothing_to_push(&folder),
+                };
+                match result {
                     Ok(new) => pushed.checkpoints += usize::from(new),
                     Err(error) => pushed.failures.push(format!("{origin} to {}: {error}", folder.display())),
                 }
@@ -85,9 +89,9 @@ impl App {
         Ok(pushed)
     }
 
-    /// The editlogs of a project that are there: those in the node's file, also of originals that no webapp edits any more,
-    /// and those in databases that its files name.
-    pub(crate) fn places(&self, key: &ProjectKey) -> Result<Vec<(DatasetName, EditlogPlace)>, AppError> {
+    /// The editlogs of a project: those in the node's file, also of originals that no webapp edits any more, and those in
+    /// databases that its files name, which may not be initialised yet.
+    fn places(&self, key: &ProjectKey) -> Result<Vec<(DatasetName, EditlogPlace)>, AppError> {
         let path = self.inner.folder.editlogs(key);
         let mut places = Vec::new();
         if path.exists() {
@@ -98,13 +102,13 @@ impl App {
         Ok(places)
     }
 
-    /// Those in databases alone. One whose database is away is among them: whoever uses it is told.
+    /// Those in databases alone.
     pub(crate) fn places_in_databases(&self, key: &ProjectKey) -> Result<Vec<(DatasetName, EditlogPlace)>, AppError> {
         let project = self.inner.projects.get(key)?;
         let mut places = BTreeMap::new();
         for original in project.webapps.values().map(|webapp| &webapp.original) {
             let place = self.editlog_place(&project, original)?;
-            if matches!(place, EditlogPlace::Database(..)) && place.is_initialised(original).unwrap_or(true) {
+            if matches!(place, EditlogPlace::Database(..)) {
                 places.insert(original.clone(), place);
             }
         }
@@ -115,6 +119,17 @@ impl App {
     pub(super) fn push_folders(&self, origin: &str) -> Vec<PathBuf> {
         let targets = self.inner.config.sealing.push.iter();
         targets.map(|target| self.inner.folder.resolve(&target.folder).join(origin)).collect()
+    }
+}
+
+/// What is said of a log of which nothing is sealed.
+fn nothing_to_push(folder: &Path) -> Result<bool, AppError> {
+    match read_checkpoint(folder)?.map(|note| Checkpoint::peek(&note)) {
+        Some(Ok(old)) if old.size > 0 => Err(AppError::Conflict(format!(
+            "TRUNCATED: nothing of the log is sealed, and {} events were pushed",
+            old.size
+        ))),
+        _ => Ok(false),
     }
 }
 

@@ -332,7 +332,8 @@ async fn plan(
     let (mut events, mut before) = (0, Some(EventId(up_to + 1)));
     while let Some(end) = before {
         let (mut found, next) = find(open.editlog()?, filter, Some(end), position, READ_EVENTS).await?;
-        found.retain(|event| viewer.sees_event(event, &mut known));
+        // What is about the log itself is not taken back.
+        found.retain(|event| event.action.is_edit() && viewer.sees_event(event, &mut known));
         events += found.len();
         if events > REVERT_CHANGES_MAX {
             return Err(AppError::Invalid(format!(

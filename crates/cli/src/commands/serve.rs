@@ -30,7 +30,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> Result<(), Fai
     app.recover_runs().await?;
     app.clear_incoming();
     app.watch_for_drift().await?;
-    app.watch_editlogs().await;
+    app.watch_editlogs();
     let listener = listen::bind(arguments.listen.unwrap_or(config.listen)).await?;
     output::print(&format!(
         "Stet serves the {} node {} on {}",

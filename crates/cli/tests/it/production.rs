@@ -75,6 +75,8 @@ impl Landscape {
                 key.trim()
             ));
         }
+        let safe = desk.path().join("safe");
+        config.push_str(&format!("\n[sealing]\npush = [{{ folder = \"{}\" }}]\n", text(&safe)));
         production.write("stet.toml", &config);
         Landscape { design, production, design_database, production_database, desk }
     }
@@ -189,8 +191,10 @@ async fn edits_in_production_stay_through_updates_and_rollbacks_and_those_of_des
     assert!(totals.contains("named"), "{totals}");
 
     // The log is whole, and whoever brings the database of one node to the other is refused.
-    let verified = land.production.run(&["editlog", "verify", "T.items"]).ok();
-    assert!(verified.contains("OK") && verified.contains("3 events, 3 sealed"), "{verified}");
+    let verified = land.production.run(&["editlog", "verify", "T.items"]);
+    assert!(verified.stdout.contains("OK") && verified.stdout.contains("3 events, 3 sealed"), "{verified:?}");
+    // It was held against what the server has pushed to the safe.
+    assert!(verified.code == 0 && !verified.stderr.contains("compared with nothing"), "{verified:?}");
     let proof = land.desk.path().join("proof");
     land.production.run(&["editlog", "prove", "T.items", "2", "--output", text(&proof)]).ok();
     let keys = land.desk.path().join("keys");
@@ -201,6 +205,16 @@ async fn edits_in_production_stay_through_updates_and_rollbacks_and_those_of_des
     let bundle = land.desk.path().join("log.bundle");
     land.production.run(&["editlog", "export", "T.items", "--bundle", "--output", text(&bundle)]).ok();
     run(&["editlog", "verify", "--bundle", text(&bundle), "--trusted-keys", text(&keys)]).ok();
+
+    let forged =
+        "ALTER TABLE edit.items_editlog DISABLE TRIGGER ALL; UPDATE edit.items_editlog SET value = 'no' WHERE id = 2";
+    land.production_database.sql(forged);
+    let verified = land.production.run(&["editlog", "verify", "T.items"]);
+    assert!(
+        verified.code == 1 && verified.stdout.contains("MODIFIED: event 2 is not as it was sealed"),
+        "{verified:?}"
+    );
+    assert!(verified.stdout.contains("UNPROTECTED"), "{verified:?}");
 
     let config = std::fs::read_to_string(land.design.file("stet.toml")).unwrap();
     let stolen = config.replace(&land.design_database.name, &land.production_database.name);

@@ -241,12 +241,15 @@ impl Replay {
 
     /// Takes note of the next event of the log, with its column and user, and leaves its row to another state.
     pub fn note(&mut self, event: &Event) {
+        self.position = Some(event.id);
+        self.events += 1;
+        if !event.action.is_edit() {
+            return;
+        }
         self.intern_user(&event.user);
         if let Some(name) = &event.column_name {
             self.intern_column(name);
         }
-        self.position = Some(event.id);
-        self.events += 1;
     }
 
     /// A row as bytes, to be taken by [`Replay::put_record`].

@@ -83,7 +83,7 @@ fn naive(original: &[Row], events: &[Event]) -> Vec<Row> {
         created: Option<i64>,
     }
     let mut states: BTreeMap<String, State> = BTreeMap::new();
-    for event in events {
+    for event in events.iter().filter(|event| event.action.is_edit()) {
         let state = states.entry(event.key.to_string()).or_default();
         match event.action {
             Action::Update => {
@@ -105,6 +105,7 @@ fn naive(original: &[Row], events: &[Event]) -> Vec<Row> {
                 }
                 None => *state = State::default(),
             },
+            Action::Erase | Action::Note => unreachable!("they are no edits"),
         }
     }
     let write = |state: &State, cells: &mut [Option<String>; 2]| {

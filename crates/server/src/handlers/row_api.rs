@@ -129,7 +129,10 @@ pub(crate) async fn read_all_edits(
     tokio::task::spawn_blocking(move || {
         let mut text = String::from(EDITS_HEADER);
         let scanned = edits.scan(&mut |event| {
-            push_event(&mut text, &event);
+            // Scripts that read this know the four actions of edits.
+            if event.action.is_edit() {
+                push_event(&mut text, &event);
+            }
             if text.len() >= CHUNK_BYTES && sender.blocking_send(Ok(std::mem::take(&mut text).into())).is_err() {
                 return ControlFlow::Break(());
             }

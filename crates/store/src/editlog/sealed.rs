@@ -42,7 +42,7 @@ impl Sealing {
 pub struct SealedLog(SealedBackend);
 
 enum SealedBackend {
-    Sqlite(SqliteSealed),
+    Sqlite(Box<SqliteSealed>),
     Postgres(PostgresSealed),
 }
 
@@ -73,7 +73,7 @@ impl SealedLog {
     ///
     /// Fails with `CannotOpen`, `NotADatabase` or `NotInitialised`.
     pub fn open_sqlite(path: &Path, original: &DatasetName) -> Result<SealedLog, StoreError> {
-        Ok(SealedLog(SealedBackend::Sqlite(SqliteSealed::open(path, original, BUSY_TIMEOUT_MS)?)))
+        Ok(SealedLog(SealedBackend::Sqlite(Box::new(SqliteSealed::open(path, original, BUSY_TIMEOUT_MS)?))))
     }
 
     /// Opens the editlog of an original dataset in tables of PostgreSQL, with a connection of its own.

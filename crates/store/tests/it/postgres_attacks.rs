@@ -133,6 +133,29 @@ const ATTACKS: &[(&str, &str, &str)] = &[
         "CREATE OR REPLACE FUNCTION edit.strikes_editlog_stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
         "42501",
     ),
+    (
+        "writer",
+        "INSERT INTO edit.strikes_editlog_leaves (id, hash) VALUES (4, decode(repeat('00', 32), 'hex'))",
+        "42501 permission denied",
+    ),
+    ("writer", "UPDATE edit.strikes_editlog_leaves SET hash = hash", "42501 permission denied"),
+    ("writer", "DELETE FROM edit.strikes_editlog_checkpoints", "42501 permission denied"),
+    // The role in which the node seals may append to the seal alone.
+    ("writer", "SET ROLE {sealer}; INSERT INTO edit.strikes_editlog ({c}) VALUES ({v})", "42501 permission denied"),
+    ("writer", "SET ROLE {sealer}; UPDATE edit.strikes_editlog_leaves SET hash = hash", "42501 permission denied"),
+    ("writer", "SET ROLE {sealer}; DELETE FROM edit.strikes_editlog_leaves", "42501 permission denied"),
+    ("writer", "SET ROLE {sealer}; TRUNCATE edit.strikes_editlog_checkpoints", "42501 permission denied"),
+    (
+        "writer",
+        "SET ROLE {sealer}; INSERT INTO edit.strikes_editlog_checkpoints (size, date, note) VALUES (9, '2020-01-01', '')",
+        "42501 permission denied",
+    ),
+    (
+        "writer",
+        "SET ROLE {sealer}; INSERT INTO edit.strikes_editlog_checkpoints (size, note) VALUES (9, '');
+         DELETE FROM edit.strikes_editlog_checkpoints",
+        "42501 the seal of an editlog is append-only: DELETE refused",
+    ),
     ("reader", "INSERT INTO edit.strikes_editlog ({c}) VALUES ({v})", "42501 permission denied"),
     ("reader", "UPDATE edit.strikes_editlog SET value = 'forged'", "42501 permission denied"),
     ("stranger", "SELECT * FROM edit.strikes_editlog", "42501 permission denied for schema"),
@@ -194,6 +217,7 @@ async fn every_attack_on_a_secure_log_is_refused_by_the_database() {
             .replace("{c}", COLUMNS)
             .replace("{v}", VALUES)
             .replace("{owner}", &owner)
+            .replace("{sealer}", &format!("stet_{}_edit_sealer", database.name))
             .replace("{writer}", &writer)
             .replace("{superuser}", stet_testkit::postgres::SUPERUSER);
         let superuser = (stet_testkit::postgres::SUPERUSER, stet_testkit::postgres::SUPERUSER_PASSWORD);
@@ -295,6 +319,11 @@ async fn every_hole_that_a_superuser_makes_is_named() {
         ("ALTER TABLE edit.strikes_editlog SET UNLOGGED", "survives a crash"),
         ("ALTER FUNCTION edit.strikes_editlog_stamp() OWNER TO {reader}", "belongs to"),
         ("ALTER SCHEMA edit OWNER TO {reader}", "the schema belongs to"),
+        ("GRANT UPDATE ON edit.strikes_editlog_leaves TO {writer}", "may UPDATE"),
+        ("GRANT INSERT ON edit.strikes_editlog_nodes TO {writer}", "may INSERT"),
+        ("ALTER TABLE edit.strikes_editlog_checkpoints OWNER TO {reader}", "it belongs to"),
+        ("DROP TRIGGER stet_2_refuse ON edit.strikes_editlog_leaves", "`stet_2_refuse` is missing"),
+        ("DROP TABLE edit.strikes_editlog_nodes", "`strikes_editlog_nodes` is missing"),
     ] {
         let secure = Secure::new().await;
         let database = &secure.place.database;

@@ -219,9 +219,8 @@ async fn said(template: &Template, number: usize, attack: &Attack) -> Vec<String
         .replace("{v}", VALUES)
         .replace("{erased}", &bytea(&encode_secrets(&secrets)));
     if attack.open {
-        TABLES
-            .iter()
-            .for_each(|(table, _)| drop(place.database.sql(&format!("ALTER TABLE {table} DISABLE TRIGGER ALL"))));
+        let off = TABLES.map(|(table, _)| format!("ALTER TABLE {table} DISABLE TRIGGER ALL"));
+        place.database.sql(&off.join(";"));
     }
     if let Err(refused) = run(&place, sql).await {
         return vec![format!("refused: {refused}")];
@@ -276,11 +275,10 @@ async fn run(place: &PostgresPlace, sql: String) -> Result<(), String> {
 }
 
 fn restore(place: &PostgresPlace) {
-    for (table, triggers) in TABLES {
-        for trigger in triggers {
-            place.database.sql(&format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"));
-        }
-    }
+    let on = TABLES.iter().flat_map(|(table, triggers)| {
+        triggers.iter().map(move |trigger| format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"))
+    });
+    place.database.sql(&on.collect::<Vec<_>>().join(";"));
 }
 
 async fn rehash(place: &PostgresPlace, id: u64) {
@@ -308,10 +306,10 @@ async fn rechain(place: &PostgresPlace) {
         links
     })
     .await;
-    for (id, previous) in links {
-        let previous = bytea(&previous.0);
-        place.database.sql(&format!("UPDATE edit.strikes_editlog SET wprev = {previous} WHERE id = {id}"));
-    }
+    let updates = links.iter().map(|(id, previous)| {
+        format!("UPDATE edit.strikes_editlog SET wprev = {} WHERE id = {id}", bytea(&previous.0))
+    });
+    place.database.sql(&updates.collect::<Vec<_>>().join(";"));
 }
 
 /// Puts a checkpoint over the stored hashes in the place of those that are there.

@@ -77,6 +77,9 @@ impl LogSpiller {
     /// When it cannot be written, such as when the disk is full.
     pub fn push(&mut self, event: &Event) -> Result<(), EngineError> {
         self.names.note(event);
+        if !event.action.is_edit() {
+            return Ok(());
+        }
         let part = STATE.hash_one(event.key.as_str().as_bytes()) % self.parts.len() as u64;
         let spilled = Spilled {
             id: event.id.0,

@@ -227,10 +227,10 @@ fn seal_rights(
                        UNION ALL
                        SELECT x.grantee, x.privilege_type || ' ' || t.attname FROM pg_attribute t, aclexplode(t.attacl) x
                        WHERE t.attrelid = c.oid) a
-                     WHERE c.oid = $1::text::regclass AND a.grantee <> c.relowner
+                     WHERE c.oid = to_regclass($1::text) AND a.grantee <> c.relowner
                      UNION ALL
                      SELECT 'it belongs to ' || pg_get_userbyid(c.relowner) FROM pg_class c, pg_class log
-                     WHERE c.oid = $1::text::regclass AND log.oid = $2::text::regclass AND c.relowner <> log.relowner";
+                     WHERE c.oid = to_regclass($1::text) AND log.oid = to_regclass($2::text) AND c.relowner <> log.relowner";
         let table = sql.qualified_beside(suffix);
         let reading = |error| StoreError::from_postgres(config, Doing::Reading, error);
         for row in client.query(query, &[&table, &sql.qualified]).map_err(reading)? {

@@ -220,6 +220,11 @@ BEGIN
   IF current_setting('server_version_num')::int >= 160000 THEN
     EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', {sealer_text}, {writer_text});
   ELSE
+    -- Before version 16 this is the affair of the role: it stays as it is if it is a member of others, too.
+    IF NOT EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles w ON w.oid = m.member JOIN pg_roles r ON r.oid = m.roleid
+                   WHERE w.rolname = {writer_text} AND r.rolname <> {sealer_text}) THEN
+      EXECUTE format('ALTER ROLE %I NOINHERIT', {writer_text});
+    END IF;
     EXECUTE format('GRANT %I TO %I', {sealer_text}, {writer_text});
   END IF;
 END
