@@ -94,3 +94,19 @@ test('a column of ten thousand cells is filled and undone as one change', async 
   await expect(table.notices).toContainText('Undo: 10,000 cells', { timeout: 30_000 });
   expect(await api.value('correct-strikes', '10000', 'comments')).toBeNull();
 });
+
+test('a paste of values with the ticks that approve them is saved as a whole', async ({ dana, api }) => {
+  const table = await dana.open('review-matches');
+  const keys = await table.keys(2);
+  await table.goTo(keys[0] ?? '', 'reviewed');
+  await table.paste('TRUE\tsure\nTRUE\tsure, too');
+  await table.saved();
+  await expect(table.notices).toContainText('Paste: 4 cells saved');
+  for (const [at, key] of keys.entries()) {
+    expect(await api.value('review-matches', key, 'reviewed')).toBe('true');
+    expect(await api.value('review-matches', key, 'comments')).toBe(['sure', 'sure, too'][at]);
+  }
+  await dana.page.keyboard.press('Control+Z');
+  await table.saved();
+  expect(await api.value('review-matches', keys[0] ?? '', 'reviewed')).toBeNull();
+});

@@ -248,13 +248,15 @@ export class Edits {
     }
     const long = states.length > CHUNK_EDITS_MAX;
     core.repaint();
-    for (let at = 0; at < states.length; at += CHUNK_EDITS_MAX) {
+    let end: number;
+    for (let at = 0; at < states.length; at = end) {
+      end = chunkEnd(states, at);
       if (long) {
         this.progress = { done: at, total: states.length };
         core.announce(`${label}: ${at} of ${states.length}`);
         core.repaint();
       }
-      const chunk = states.slice(at, at + CHUNK_EDITS_MAX);
+      const chunk = states.slice(at, end);
       const first = chunk[0];
       if (!first) break;
       try {
@@ -365,6 +367,15 @@ export class Edits {
     if (outcome.unsent) parts.push(`${outcome.unsent} could not be sent and are kept as drafts`);
     core.message(problem || outcome.unsent ? 'error' : 'info', `${label}: ${parts.join(', ')}`);
   }
+}
+
+/** Where the chunk that begins at `at` ends: between rows if it can, so that a tick travels with the values it approves. */
+export function chunkEnd(states: readonly { readonly key: string }[], at: number): number {
+  const longest = at + CHUNK_EDITS_MAX;
+  if (longest >= states.length) return states.length;
+  let end = longest;
+  while (end > at && states[end]?.key === states[end - 1]?.key) end -= 1;
+  return end > at ? end : longest;
 }
 
 function requestOf(state: CellState): EditRequest {

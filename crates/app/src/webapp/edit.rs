@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::open::OpenWebapp;
 use super::resolve::EditColumn;
 use super::rows::{LinkLabels, Row};
+use super::steps::{OwnEvents, Placed, steps};
 use super::viewer::Viewer;
 use crate::App;
 use crate::error::AppError;
@@ -122,10 +123,11 @@ pub enum Seen {
 }
 
 impl Seen {
-    fn expected(self) -> Expected {
+    /// What the log may hold at most of what is edited; `seen` adds what the author has seen beside what they say.
+    fn expected(self, seen: impl FnOnce(Option<EventId>) -> Option<EventId>) -> Expected {
         match self {
             Seen::Unsaid => Expected::Any,
-            Seen::Event(event) => Expected::Seen(event),
+            Seen::Event(event) => Expected::Seen(seen(event)),
         }
     }
 }
@@ -202,6 +204,8 @@ struct Unit {
     events: Vec<(NewEvent, Expected)>,
     /// What was typed, to give back.
     typed: Option<String>,
+    /// Of an edit that would change nothing, the value: it is only asked for whether it was saved by an earlier request.
+    unchanged: Option<Option<String>>,
 }
 
 impl App {
@@ -274,45 +278,72 @@ impl App {
 
         let mut results: Vec<Option<EditResult>> = vec![None; request.edits.len()];
         let mut touched: Vec<Key> = Vec::new();
-        let mut units: Vec<Unit> = Vec::new();
-        let mut created_here = HashSet::new();
-        for (place, edit) in request.edits.into_iter().enumerate() {
-            let refusal = match unsigned {
-                _ if no_reason => Some(Refusal::new("reason", "this table asks why: give a reason with each change")),
-                Some(message) if open.validates(&edit.change) => Some(Refusal::new("signature", message)),
-                _ => None,
-            };
-            if let Some(refusal) = refusal {
-                results[place] = Some(EditResult::Refused { refusal, value: edit.change.typed() });
-                continue;
-            }
-            match open.prepare(&batch, edit, &mut touched, &mut created_here) {
-                Prepared::Events(events, typed) => units.push(Unit { place, events, typed }),
-                Prepared::Done(result) => results[place] = Some(result),
-            }
-        }
-        let refused = results.iter().flatten().any(|result| matches!(result, EditResult::Refused { .. }));
-        if request.atomic && refused {
-            units.clear();
-        }
-        let outcomes = append(open, units, request.atomic).await?;
-        // The answer shows every event that it speaks of.
-        let version = match outcomes.iter().filter_map(|(_, outcome)| outcome.event()).max() {
-            Some(event) => open.catch_up_to(event).await?,
-            None => open.version(),
+        let wanting = |edit: &Edit| match unsigned {
+            _ if no_reason => Some(Refusal::new("reason", "this table asks why: give a reason with each change")),
+            Some(message) if open.validates(&edit.change) => Some(Refusal::new("signature", message)),
+            _ => None,
         };
-        for (place, outcome) in outcomes {
-            results[place] = Some(viewer.result(open.result_of(outcome)));
+        let mut version = open.version();
+        let mut own = OwnEvents::default();
+        let mut steps = steps(&open.resolved, request.edits);
+        if request.atomic {
+            let mut edits: Vec<Placed> = steps.into_iter().flatten().collect();
+            edits.sort_by_key(|edit| edit.place);
+            steps = vec![edits];
+        }
+        for step in steps {
+            let mut units: Vec<Unit> = Vec::new();
+            let mut created_here = HashSet::new();
+            for Placed { place, edit, builds_on } in step {
+                if request.atomic && builds_on {
+                    // One transaction cannot see what it has done itself.
+                    results[place] = Some(EditResult::Refused { refusal: builds_on_another(), value: None });
+                    continue;
+                }
+                if let Some(refusal) = wanting(&edit) {
+                    results[place] = Some(EditResult::Refused { refusal, value: edit.change.typed() });
+                    continue;
+                }
+                match open.prepare(&batch, edit, &own, &mut touched, &mut created_here) {
+                    Prepared::Events(events, typed) => units.push(Unit { place, events, typed, unchanged: None }),
+                    Prepared::Again(event, value) if !request.atomic => {
+                        units.push(Unit { place, events: vec![event], typed: None, unchanged: Some(value) });
+                    }
+                    Prepared::Again(_, value) => results[place] = Some(EditResult::Unchanged { value }),
+                    Prepared::Done(result) => results[place] = Some(result),
+                }
+            }
+            let refused = results.iter().flatten().any(|result| matches!(result, EditResult::Refused { .. }));
+            if request.atomic && refused {
+                units.clear();
+            }
+            let outcomes = append(open, units, request.atomic, &mut own).await?;
+            // The answer shows every event that it speaks of.
+            version = match outcomes.iter().filter_map(|(_, outcome)| outcome.event()).max() {
+                Some(event) => open.catch_up_to(event).await?,
+                None => open.version(),
+            };
+            for (place, outcome) in outcomes {
+                results[place] = Some(viewer.result(open.result_of(outcome)));
+            }
         }
         touched.sort();
         touched.dedup();
-        let (rows, deleted) = open.rows_of(&touched);
-        let rows: Vec<Row> = rows.into_iter().filter_map(|row| viewer.shown(row)).collect();
+        let (rows, mut deleted) = open.rows_of(&touched);
+        let mut shown = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key = row.key.clone();
+            match viewer.shown(row) {
+                Some(row) => shown.push(row),
+                // Who gives a row away no longer sees it.
+                None => deleted.push(key),
+            }
+        }
         Ok(EditAnswer {
             version,
             results: results.into_iter().map(|result| result.unwrap_or(EditResult::Skipped)).collect(),
-            links: open.labels_of(&rows),
-            rows,
+            links: open.labels_of(&shown),
+            rows: shown,
             deleted,
         })
     }
@@ -356,8 +387,18 @@ impl Batch<'_> {
 enum Prepared {
     /// Events to append, and what was typed.
     Events(Vec<(NewEvent, Expected)>, Option<String>),
+    /// The cell has this value. The event may be there already, sent by an earlier request; it will not be appended.
+    Again((NewEvent, Expected), Option<String>),
     /// Nothing to append.
     Done(EditResult),
+}
+
+fn builds_on_another() -> Refusal {
+    Refusal::new(
+        "atomic",
+        "an all-or-nothing request cannot edit a cell twice, or a row that it also adds, deletes or approves: send one after \
+         the other",
+    )
 }
 
 fn refused(refusal: Refusal, value: Option<String>) -> Prepared {
@@ -383,22 +424,27 @@ impl OpenWebapp {
         &self,
         batch: &Batch<'_>,
         edit: Edit,
+        own: &OwnEvents,
         touched: &mut Vec<Key>,
         created_here: &mut HashSet<String>,
     ) -> Prepared {
         if let Some(refusal) = batch.viewer.refuses(&edit.change) {
             return refused(refusal, edit.change.typed());
         }
+        let is_new = edit.event_id.is_none();
         let event_id = edit.event_id.unwrap_or_else(|| ClientEventId(Uuid::now_v7()));
         match edit.change {
             Change::Update { key, column, value, previous } => {
                 touched.push(Key::from_text(key.as_str()));
                 let seen = (edit.seen, edit.seen_row);
-                self.prepare_update(batch, event_id, seen, key, &column, value, previous)
+                match self.prepare_update(batch, event_id, own, seen, key, &column, value, previous) {
+                    Prepared::Again(_, value) if is_new => Prepared::Done(EditResult::Unchanged { value }),
+                    prepared => prepared,
+                }
             }
             Change::Revert { key, column } => {
                 touched.push(Key::from_text(key.as_str()));
-                self.prepare_revert(batch, event_id, edit.seen, key, column.as_deref())
+                self.prepare_revert(batch, event_id, own, edit.seen, key, column.as_deref())
             }
             Change::Delete { key } => {
                 touched.push(Key::from_text(key.as_str()));
@@ -406,7 +452,7 @@ impl OpenWebapp {
                     return refused(Refusal::new("rows", "rows cannot be deleted in this table"), None);
                 }
                 let expected = match (self.row(&key), self.is_deleted(&key)) {
-                    (Some(_), _) => edit.seen.expected(),
+                    (Some(row), _) => edit.seen.expected(|said| own.seen_row(said, &row)),
                     // A request that was sent twice is answered as the first time; any other meets the deletion.
                     (None, true) => Expected::Seen(None),
                     (None, false) => return refused(no_row(&key), None),
@@ -429,6 +475,7 @@ impl OpenWebapp {
         &self,
         batch: &Batch<'_>,
         event_id: ClientEventId,
+        own: &OwnEvents,
         (seen, edit_seen_row): (Seen, Option<Option<EventId>>),
         key: String,
         column: &str,
@@ -443,7 +490,6 @@ impl OpenWebapp {
             Ok(value) => value,
             Err(refusal) => return refused(refusal, typed),
         };
-        // The whole row is put together only when all of it is logged.
         let Some(now) = self.value_of(&key, column) else {
             return refused(no_row(&key), typed);
         };
@@ -455,28 +501,38 @@ impl OpenWebapp {
         };
         let ticked =
             self.resolved.webapp.validation_column.as_deref() == Some(column) && value.as_deref() == Some("true");
+        // The whole row is put together only where it is needed.
+        let key_text = key;
+        let key = Key::from_text(key_text.as_str());
         if value == now && previous == now && !ticked {
-            return Prepared::Done(EditResult::Unchanged { value });
+            if self.row(&key_text).is_none_or(|row| row.seen(column).is_none()) {
+                return Prepared::Done(EditResult::Unchanged { value });
+            }
+            // An edit that was sent twice is answered as the first time: the store knows its event id. Any other meets the
+            // event that the cell has, which it claims not to have seen.
+            let event = batch.event(event_id, Action::Update, key, Some(column), value.clone(), previous);
+            return Prepared::Again((event, Expected::Seen(None)), value);
         }
         let mut events = Vec::new();
-        let row = if ticked { self.row(&key) } else { None };
+        let row = if ticked || !own.is_empty() { self.row(&key_text) } else { None };
         if ticked && row.is_none() {
-            return refused(no_row(&key), typed);
+            return refused(no_row(&key_text), typed);
         }
-        let key = Key::from_text(key);
-        if let Some(row) = row {
+        if let Some(row) = row.as_ref().filter(|_| ticked) {
             // What was approved goes on record: the value of every editable column of the row.
             for other in self.resolved.editable_columns().filter(|other| other.name != column) {
                 let value = row.cells.get(other.place).cloned().flatten();
                 let derived = event_id.derive(&other.name);
                 let event = batch.event(derived, Action::Update, key.clone(), Some(&other.name), value.clone(), value);
                 // Nobody approves a value that they have not seen.
-                let expected = edit_seen_row.unwrap_or_else(|| row.seen(&other.name));
+                let said = edit_seen_row.unwrap_or_else(|| row.seen(&other.name));
+                let expected = own.seen(said, row, &other.name);
                 events.push((event, Expected::Seen(expected)));
             }
         }
         let event = batch.event(event_id, Action::Update, key, Some(column), value, previous);
-        events.push((event, seen.expected()));
+        let said = |said| row.as_ref().map_or(said, |row| own.seen(said, row, column));
+        events.push((event, seen.expected(said)));
         if ticked && batch.signed.is_some() {
             events.iter_mut().for_each(|(event, _)| event.reason.clone_from(&batch.signed));
         }
@@ -487,6 +543,7 @@ impl OpenWebapp {
         &self,
         batch: &Batch<'_>,
         event_id: ClientEventId,
+        own: &OwnEvents,
         seen: Seen,
         key: String,
         column: Option<&str>,
@@ -496,17 +553,23 @@ impl OpenWebapp {
         {
             return refused(refusal, None);
         }
-        let previous = match (column, self.row(&key)) {
+        let row = self.row(&key);
+        let previous = match (column, &row) {
             (Some(column), Some(row)) => {
                 self.resolved.place(column).and_then(|place| row.cells.get(place).cloned().flatten())
             }
             _ => None,
         };
-        if self.row(&key).is_none() && !self.is_deleted(&key) {
+        if row.is_none() && !self.is_deleted(&key) {
             return refused(no_row(&key), None);
         }
+        let expected = seen.expected(|said| match (column, &row) {
+            (Some(column), Some(row)) => own.seen(said, row, column),
+            (None, Some(row)) => own.seen_row(said, row),
+            (_, None) => said,
+        });
         let event = batch.event(event_id, Action::Revert, Key::from_text(key), column, None, previous);
-        Prepared::Events(vec![(event, seen.expected())], None)
+        Prepared::Events(vec![(event, expected)], None)
     }
 
     fn prepare_create(
@@ -559,7 +622,7 @@ impl OpenWebapp {
         let expected = match (perhaps_again, seen) {
             (true, _) => Expected::Seen(None),
             (false, Seen::Unsaid) => Expected::Seen(self.row_event(key.as_str())),
-            (false, said) => said.expected(),
+            (false, said) => said.expected(|said| said),
         };
         let mut events = Vec::new();
         if cells.is_empty() {
@@ -592,6 +655,7 @@ impl OpenWebapp {
     fn result_of(&self, outcome: UnitOutcome) -> EditResult {
         match outcome {
             UnitOutcome::Saved(event) => EditResult::Saved { event: event.id, value: event.value },
+            UnitOutcome::Unchanged(value) => EditResult::Unchanged { value },
             UnitOutcome::Skipped => EditResult::Skipped,
             UnitOutcome::IdTaken { typed } => EditResult::Refused {
                 refusal: Refusal::new(
@@ -633,6 +697,8 @@ pub(super) fn no_row(key: &str) -> Refusal {
 enum UnitOutcome {
     /// The unit's own event, new or appended by an earlier request.
     Saved(Event),
+    /// The cell has this value.
+    Unchanged(Option<String>),
     Conflict {
         with: Event,
         /// The column that was edited.
@@ -652,13 +718,19 @@ impl UnitOutcome {
     fn event(&self) -> Option<EventId> {
         match self {
             UnitOutcome::Saved(event) | UnitOutcome::Conflict { with: event, .. } => Some(event.id),
-            UnitOutcome::IdTaken { .. } | UnitOutcome::Skipped => None,
+            UnitOutcome::Unchanged(_) | UnitOutcome::IdTaken { .. } | UnitOutcome::Skipped => None,
         }
     }
 }
 
 /// Appends the units and says what became of each, by its place in the request.
-async fn append(open: &OpenWebapp, units: Vec<Unit>, atomic: bool) -> Result<Vec<(usize, UnitOutcome)>, AppError> {
+/// The events go to `own`.
+async fn append(
+    open: &OpenWebapp,
+    units: Vec<Unit>,
+    atomic: bool,
+    own: &mut OwnEvents,
+) -> Result<Vec<(usize, UnitOutcome)>, AppError> {
     // Edits of one event stand for themselves and go together; each edit of several events is all or nothing.
     let mut groups: Vec<(bool, Vec<Unit>)> = Vec::new();
     if atomic {
@@ -675,12 +747,15 @@ async fn append(open: &OpenWebapp, units: Vec<Unit>, atomic: bool) -> Result<Vec
     let requests = groups.into_iter().filter(|(_, units)| !units.is_empty()).map(|(atomic, units)| async move {
         let events = units.iter().flat_map(|unit| unit.events.iter().cloned()).collect();
         let outcomes = editlog.append(Append { atomic, events }).await?;
-        Ok::<_, AppError>(outcomes_of(units, outcomes))
+        let saved: Vec<EventId> = outcomes.iter().filter_map(Outcome::saved).collect();
+        Ok::<_, AppError>((outcomes_of(units, outcomes), saved))
     });
     // Sent together, so that they share a commit; the queue of the store limits how many wait.
     let mut all = Vec::new();
     for answer in futures_util::future::join_all(requests).await {
-        all.extend(answer?);
+        let (outcomes, saved) = answer?;
+        all.extend(outcomes);
+        own.0.extend(saved);
     }
     Ok(all)
 }
@@ -703,6 +778,7 @@ fn outcomes_of(units: Vec<Unit>, outcomes: Vec<Outcome>) -> Vec<(usize, UnitOutc
         let typed = unit.typed;
         let answer = match (of_unit.into_iter().nth(own), conflict, taken) {
             (Some(Outcome::Appended(event) | Outcome::AlreadyThere(event)), _, _) => UnitOutcome::Saved(event),
+            (_, Some(_), _) if unit.unchanged.is_some() => UnitOutcome::Unchanged(unit.unchanged.flatten()),
             (_, Some(with), _) => {
                 let asked = with.column_name.clone().or(asked);
                 UnitOutcome::Conflict { with, asked, typed, creation }

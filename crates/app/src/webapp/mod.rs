@@ -9,6 +9,7 @@ mod read;
 mod resolve;
 mod rows;
 mod status;
+mod steps;
 mod viewer;
 
 pub use edit::{Change, CurrentCell, EDITS_MAX, Edit, EditAnswer, EditRequest, EditResult, SIGNED, Seen, Signature};

@@ -8,6 +8,7 @@ mod browser;
 mod builds;
 mod deployment;
 mod edits;
+mod edits_in_order;
 mod groups;
 mod log;
 mod permission_table;

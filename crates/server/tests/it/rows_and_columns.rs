@@ -70,6 +70,15 @@ async fn each_sees_their_own_rows_and_an_administrator_all() {
 }
 
 #[tokio::test]
+async fn who_gives_a_row_away_is_told_that_it_is_gone() {
+    let node = node().await;
+    let rosa = node.signed_in(READER).await;
+    let edit = one(update("1", "owner", json!("rafael"), json!(null)));
+    let answer = rosa.post(&format!("{TABLE}/edits"), &edit).await.expect_status(200).json();
+    assert_eq!((&answer["rows"], &answer["deleted"]), (&json!([]), &json!(["1"])), "{answer}");
+}
+
+#[tokio::test]
 async fn rows_of_others_are_not_edited_and_not_told_from_rows_that_are_not_there() {
     let node = node().await;
     let rosa = node.signed_in(READER).await;

@@ -90,6 +90,16 @@ pub enum Outcome {
     NotDone,
 }
 
+impl Outcome {
+    /// The event that is in the log now.
+    pub fn saved(&self) -> Option<EventId> {
+        match self {
+            Outcome::Appended(event) | Outcome::AlreadyThere(event) => Some(event.id),
+            Outcome::Conflict(_) | Outcome::EventIdTaken(_) | Outcome::NotDone => None,
+        }
+    }
+}
+
 /// Which tables of a PostgreSQL database hold editlogs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EditlogTables {
