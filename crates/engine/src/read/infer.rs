@@ -1,9 +1,12 @@
 //! Finding the type of a column of texts.
 //!
-//! A type is taken only when no value would change by it: codes with leading zeros, whole numbers beyond 64 bits, and
-//! times with more digits than Stet keeps stay text.
+//! A type is taken only when no value would change by it: codes with leading zeros or such as `1E5`, whole numbers beyond 64
+//! bits, fractions with more digits than a number keeps, leap seconds, and times with more digits than Stet keeps stay text.
 
 use stet_domain::ColumnType;
+
+/// The digits that a number of 64 bits can have at most when a program writes it.
+const NUMBER_DIGITS_MAX: usize = 17;
 
 /// The types that every value seen so far could be of.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +27,15 @@ impl Candidates {
 
     /// Takes a text that is not null.
     pub fn see_text(&mut self, text: &str) {
+        // Programs write an exponent with a sign or behind a fraction; `1E5` and `12e4` are codes.
+        let is_code = text.contains(['e', 'E']) && !text.contains(['.', '+', '-']);
+        self.see(text, is_code);
+    }
+
+    fn see(&mut self, text: &str, is_code: bool) {
         self.any = true;
         if self.integer || self.number {
-            let (integer, number) = numeric(text);
+            let (integer, number) = if is_code { (false, false) } else { numeric(text) };
             self.integer &= integer;
             self.number &= number;
         }
@@ -40,7 +49,7 @@ impl Candidates {
 
     /// Takes a JSON value that is not a string: such a column holds no dates.
     pub fn see_json(&mut self, raw: &str) {
-        self.see_text(raw);
+        self.see(raw, false);
         self.date = false;
         self.datetime = false;
         self.instant = false;
@@ -79,7 +88,7 @@ impl Candidates {
         }
         self.date = self.date && bytes.len() == 10 && ColumnType::Date.read(text).is_ok();
         let fraction = text.rsplit_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
-        let kept = bytes.len() >= 16 && fraction <= 6 && text.trim().len() == text.len();
+        let kept = bytes.len() >= 16 && fraction <= 6 && text.trim().len() == text.len() && !text.contains(":60");
         self.datetime = self.datetime && kept && ColumnType::DateTime.read(text).is_ok();
         self.instant = self.instant && kept && ColumnType::Instant.read(text).is_ok();
     }
@@ -101,7 +110,18 @@ fn numeric(text: &str) -> (bool, bool) {
         };
     }
     let plain = bytes.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
-    (false, plain && ColumnType::Number.read(text).is_ok())
+    (false, plain && significant_digits(bytes) <= NUMBER_DIGITS_MAX && ColumnType::Number.read(text).is_ok())
+}
+
+/// How many digits of a fraction count: without the zeros at its ends.
+fn significant_digits(text: &[u8]) -> usize {
+    if text.len() <= NUMBER_DIGITS_MAX {
+        return 0;
+    }
+    let digits = || text.iter().take_while(|b| !b.eq_ignore_ascii_case(&b'e')).filter(|b| b.is_ascii_digit());
+    let zeros_before = digits().take_while(|b| **b == b'0').count();
+    let last = digits().enumerate().filter(|(_, b)| **b != b'0').last().map_or(0, |(place, _)| place + 1);
+    last.saturating_sub(zeros_before)
 }
 
 #[cfg(test)]
@@ -116,6 +136,15 @@ mod tests {
             (&["1", "00501"], ColumnType::Text),
             (&["00.5"], ColumnType::Text),
             (&["0.5", "-0"], ColumnType::Number),
+            (
+                &["0.30000000000000004", "-1.2e-05", "100000000000000000000.50", "0.000000000000000000001"],
+                ColumnType::Number,
+            ),
+            (&["1234567890123456.78"], ColumnType::Text),
+            (&["1E5", "2"], ColumnType::Text),
+            (&["1.5E5", "1e+05"], ColumnType::Number),
+            (&["2016-12-31T23:59:60"], ColumnType::Text),
+            (&["2022-12-21T10:00:00-05:00", "2022-12-21T10:00:00-04:00"], ColumnType::Instant),
             (&["9223372036854775808"], ColumnType::Text),
             (&["9223372036854775807", "0.5"], ColumnType::Text),
             (&["true", "false"], ColumnType::Boolean),

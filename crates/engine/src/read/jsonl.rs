@@ -201,7 +201,8 @@ impl OpenLines {
     }
 
     fn object(&self, source: &FileSource) -> Result<Object<'_>, EngineError> {
-        serde_json::from_slice(&self.buffer).map_err(|error| {
+        // Without the end of the line, so that what is missing is missing at the line's last character.
+        serde_json::from_slice(self.buffer.trim_ascii_end()).map_err(|error| {
             let text = error.to_string();
             // Every line is a document of its own: the line in serde's message is always 1.
             let text = text.split(" at line ").next().unwrap_or(&text).to_owned();
