@@ -147,11 +147,45 @@ impl Default for LimitsConfig {
     }
 }
 
+/// Ten years.
+const MINUTES_MAX: i64 = 10 * 365 * 24 * 60;
+
 impl LimitsConfig {
     /// How much the orders of rows of one table may take, in bytes.
     pub fn order_bytes_max(&self) -> usize {
         (self.webapp_orders_megabytes as usize).saturating_mul(1_000_000)
     }
+}
+
+/// What a reader of TOML says, with what to write where it does not tell.
+fn plain(message: &str) -> String {
+    match message {
+        "invalid socket address syntax" => {
+            "`listen` is an address and a port: write it such as 127.0.0.1:8820".to_owned()
+        }
+        message => message.to_owned(),
+    }
+}
+
+/// What is wrong with values that are of the right type.
+fn check(file: &NodeFile) -> Result<(), &'static str> {
+    if file.name.trim().is_empty() {
+        return Err("`name` is empty: write what the node is called");
+    }
+    if !(1..=MINUTES_MAX).contains(&file.login.session_idle_minutes) {
+        return Err("`session_idle_minutes` is how long a session lasts without use: write 1 to 5256000");
+    }
+    if !(1..=MINUTES_MAX / 60).contains(&file.login.session_hours_max) {
+        return Err("`session_hours_max` is how long a session lasts at most: write 1 to 87600");
+    }
+    let web = |url: &String| {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace))
+    };
+    if file.public_url.as_ref().is_some_and(|url| !web(url)) {
+        return Err("`public_url` is the address that people type: write it such as https://stet.example.org");
+    }
+    Ok(())
 }
 
 fn default_listen() -> SocketAddr {
@@ -193,8 +227,9 @@ impl NodeConfig {
             AppError::Configuration(format!("{}:{line}: {}", path.display(), message.replace('\n', " ")))
         };
         let file: NodeFile = toml::from_str(&text)
-            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+            .map_err(|error| at(error.span().map_or(0, |span| span.start), plain(error.message())))?;
         file.deploy.check().map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
+        check(&file).map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
         let mut connections = BTreeMap::new();
         for (name, written) in file.connections {
             let connection = connections::read(&name, written, folder)

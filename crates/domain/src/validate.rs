@@ -40,8 +40,11 @@ impl PartialEq for Pattern {
 impl Pattern {
     /// Reads a regular expression in the syntax of Rust's `regex` crate.
     pub fn new(source: &str) -> Result<Pattern, String> {
-        let regex = regex_lite::Regex::new(&format!("^(?:{source})$"))
-            .map_err(|error| format!("`{source}` is not a pattern: {error}"))?;
+        let read =
+            |text: &str| regex_lite::Regex::new(text).map_err(|error| format!("`{source}` is not a pattern: {error}"));
+        // On its own first: `a)|(b` would only be one inside the brackets.
+        read(source)?;
+        let regex = read(&format!("^(?:{source})$"))?;
         Ok(Pattern { source: source.to_owned(), regex })
     }
 
@@ -116,16 +119,28 @@ pub fn validate(column_type: ColumnType, rules: &Rules, value: Option<&str>) -> 
     {
         let list: Vec<String> = allowed.iter().take(20).map(|value| format!("`{value}`")).collect();
         let more = if allowed.len() > 20 { ", …" } else { "" };
-        return Err(Refusal::new("allowed", format!("`{text}` is not allowed here: use {}{more}", list.join(", "))));
+        let message = format!("`{}` is not allowed here: use {}{more}", shortened(&text), list.join(", "));
+        return Err(Refusal::new("allowed", message));
     }
     check_range(column_type, rules, &text)?;
     check_length(rules, &text)?;
     if let Some(pattern) = &rules.pattern
         && !pattern.matches(&text)
     {
-        return Err(Refusal::new("pattern", format!("`{text}` does not have the form {}", pattern.as_str())));
+        return Err(Refusal::new(
+            "pattern",
+            format!("`{}` does not have the form {}", shortened(&text), pattern.as_str()),
+        ));
     }
     Ok(Some(text))
+}
+
+/// A text as a message shows it: whoever typed a page knows what it was.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn check_range(column_type: ColumnType, rules: &Rules, text: &str) -> Result<(), Refusal> {
@@ -201,6 +216,7 @@ mod tests {
             Err("range")
         );
         assert_eq!(rule(ColumnType::Text, Rules { max_length: Some(2), ..none() }, Some("éé😀")), Err("length"));
+        assert!(Pattern::new("a)|(b").is_err());
         let pattern = Some(Pattern::new("[A-Z]{3}").unwrap());
         assert_eq!(rule(ColumnType::Text, Rules { pattern: pattern.clone(), ..none() }, Some("DFWX")), Err("pattern"));
         assert_eq!(rule(ColumnType::Text, Rules { pattern, ..none() }, Some("DFW")), some("DFW"));

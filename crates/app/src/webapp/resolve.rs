@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use stet_domain::ColumnType;
 use stet_domain::apply::EditableColumn;
 use stet_domain::project::{Column, Link, Webapp};
-use stet_domain::validate::{Refusal, Rules};
+use stet_domain::validate::{Refusal, Rules, compare};
 
 use crate::error::AppError;
 
@@ -61,8 +61,11 @@ impl Resolved {
         let file = format!("webapps/{}.toml", webapp.name);
         let known = || original.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
         let find = |name: &str| original.iter().find(|column| column.name == name);
-        let mut keys = Vec::new();
+        let mut keys: Vec<Column> = Vec::new();
         for name in &webapp.primary_keys {
+            if keys.iter().any(|key| key.name == *name) {
+                return Err(AppError::Invalid(format!("the primary key in {file} names the column `{name}` twice")));
+            }
             let column = find(name).ok_or_else(|| {
                 AppError::Invalid(format!(
                     "`{}` has no column `{name}`, which is the primary key in {file}: its columns are {}",
@@ -140,20 +143,29 @@ impl Resolved {
 
         let places: HashMap<String, usize> =
             columns.iter().enumerate().map(|(place, column)| (column.name.clone(), place)).collect();
-        let editable = webapp
-            .editable
-            .iter()
-            .filter_map(|editable| {
-                let place = *places.get(&editable.column)?;
-                Some(EditColumn {
-                    name: editable.column.clone(),
-                    place,
-                    column_type: columns[place].column_type,
-                    rules: editable.rules.clone(),
-                    link: editable.link.clone(),
-                })
-            })
-            .collect();
+        let mut editable = Vec::with_capacity(webapp.editable.len());
+        for written in &webapp.editable {
+            let Some(place) = places.get(&written.column).copied() else { continue };
+            let column_type = columns[place].column_type;
+            let rules = rules_of(column_type, &written.rules)
+                .map_err(|reason| AppError::Invalid(format!("{file}: the column `{}`: {reason}", written.column)))?;
+            if webapp.validation_column.as_ref() == Some(&written.column) && column_type != ColumnType::Boolean {
+                return Err(AppError::Invalid(format!(
+                    "{file}: the validation column `{}` has to be a boolean, and it is {column_type}",
+                    written.column
+                )));
+            }
+            let (name, link) = (written.column.clone(), written.link.clone());
+            editable.push(EditColumn { name, place, column_type, rules, link });
+        }
+        for condition in webapp.see.iter().chain(&webapp.edit) {
+            if let Some(unknown) = condition.comparisons.iter().find(|test| !places.contains_key(&test.column)) {
+                return Err(AppError::Invalid(format!(
+                    "{file}: a condition on rows names the column `{}`, which the table does not show",
+                    unknown.column
+                )));
+            }
+        }
         Ok(Resolved { webapp: webapp.clone(), keys, columns, original_columns: original.to_vec(), places, editable })
     }
 
@@ -191,4 +203,32 @@ impl Resolved {
     pub fn place(&self, name: &str) -> Option<usize> {
         self.places.get(name).copied()
     }
+}
+
+/// Rules as they hold for a column of this type.
+///
+/// # Errors
+/// When a value in them is not of the type, or nothing could meet them: why.
+fn rules_of(column_type: ColumnType, written: &Rules) -> Result<Rules, String> {
+    let read = |text: &String| column_type.canonical(text).map_err(|error| error.to_string());
+    let rules = Rules {
+        min: written.min.as_ref().map(read).transpose()?,
+        max: written.max.as_ref().map(read).transpose()?,
+        allowed: written.allowed.as_ref().map(|allowed| allowed.iter().map(read).collect()).transpose()?,
+        ..written.clone()
+    };
+    if let (Some(min), Some(max)) = (&rules.min, &rules.max)
+        && compare(column_type, min, max).is_some_and(std::cmp::Ordering::is_gt)
+    {
+        return Err(format!("`min` is {min} and `max` is {max}: no value is between them"));
+    }
+    if let (Some(min), Some(max)) = (rules.min_length, rules.max_length)
+        && min > max
+    {
+        return Err(format!("`min_length` is {min} and `max_length` is {max}: no text is between them"));
+    }
+    if rules.allowed.as_ref().is_some_and(Vec::is_empty) {
+        return Err("`allowed` has no value, so nothing could be typed: name some, or take it out".to_owned());
+    }
+    Ok(rules)
 }

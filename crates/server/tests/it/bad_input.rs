@@ -147,3 +147,28 @@ async fn an_original_with_duplicate_keys_is_told_without_the_place_of_the_node()
     let folder = node.folder().display().to_string();
     assert!(answer.text.contains("10001") && !answer.text.contains(&folder), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn settings_that_nothing_could_meet_are_told_and_close_their_table_alone() {
+    let column = "original = \"numbers\"\n[[editable]]\ncolumn = \"size\"\n";
+    for (settings, told) in [
+        (format!("{column}min = 9\nmax = 1\n"), "no value is between them"),
+        (format!("{column}min = \"small\"\n"), "not a whole number"),
+        (format!("{column}min_length = 3\nmax_length = 2\n"), "no text is between them"),
+        (format!("{column}allowed = []\n"), "nothing could be typed"),
+        (format!("validation_column = \"size\"\n{column}"), "has to be a boolean"),
+        (format!("{column}[rows]\nsee = \"owner = current_user\"\n"), "names the column `owner`"),
+        (format!("primary_keys = [\"id\", \"id\"]\n{column}"), "twice"),
+    ] {
+        let node = stet_testkit::Setup::default()
+            .file("projects/N/project.toml", "name = \"N\"\n")
+            .file("projects/N/datasets/numbers.toml", "path = \"numbers.csv\"\nkey = [\"id\"]\n")
+            .file("projects/N/webapps/numbers.toml", &settings)
+            .file("data/N/numbers.csv", "id,size\n1,5\n")
+            .start()
+            .await;
+        let client = node.signed_in(stet_testkit::ADMIN).await;
+        let problem = client.get("/api/v1/projects/N/webapps/numbers").await.expect_status(422).problem();
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(told)), "{settings}: {problem}");
+    }
+}
