@@ -10,6 +10,39 @@ use crate::error::EngineError;
 
 pub(super) const BUFFER_BYTES: usize = 1024 * 1024;
 
+/// What the names of files in the making end with.
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// What the temporary name of a file or folder in the making begins with: it tells what it was to become.
+pub(crate) fn temporary_prefix(path: &Path) -> std::ffi::OsString {
+    let mut prefix = std::ffi::OsString::from(".stet-");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push("-");
+    prefix
+}
+
+/// Removes what writers of an output left in the making when they were killed: the output itself, and what stands beside
+/// it. The caller holds the output's lock, so none of it is still being written. What cannot be removed stays.
+pub(super) fn remove_abandoned(output: &Path) {
+    let (Some(name), Ok(entries)) = (output.file_name(), std::fs::read_dir(folder_of(output))) else { return };
+    let begin = format!(".stet-{}", name.to_string_lossy());
+    for entry in entries.flatten() {
+        let file_name = entry.file_name();
+        let Some(rest) = file_name.to_str().and_then(|name| name.strip_prefix(&begin)) else { continue };
+        let Some(middle) = rest.strip_suffix(TEMPORARY_SUFFIX) else { continue };
+        // `-` and the random part; the files beside the output have `.stet.` and a word before that.
+        let (beside, random) = middle.rsplit_once('-').unwrap_or(("?", ""));
+        if !(beside.is_empty() || beside.starts_with(".stet.")) || random.len() != TEMPORARY_RANDOM_CHARACTERS {
+            continue;
+        }
+        let path = entry.path();
+        let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+    }
+}
+
+/// How many random characters `tempfile` puts between prefix and suffix.
+const TEMPORARY_RANDOM_CHARACTERS: usize = 6;
+
 /// A file in the making. It is written beside its place under a temporary name and put in place by
 /// [`AtomicFile::commit`]; dropped before that (an error, a panic, a cancelled build), it leaves nothing behind, and what
 /// stood in its place stays whole.
@@ -40,8 +73,9 @@ impl AtomicFile {
             let message = "there is a folder in its place: move it away, or write a `/` at the end of the path";
             return Err(EngineError::io("write", path)(io::Error::new(io::ErrorKind::IsADirectory, message)));
         }
+        let prefix = temporary_prefix(path);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".stet-").suffix(".tmp");
+        builder.prefix(&prefix).suffix(TEMPORARY_SUFFIX);
         // Without this the file would keep the owner-only permissions of temporary files; the process umask applies.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::file::{BUFFER_BYTES, Digested, HashingWriter, digest_text, folder_of};
+use super::file::{BUFFER_BYTES, Digested, HashingWriter, digest_text, folder_of, temporary_prefix};
 use crate::error::EngineError;
 
 /// A dataset of several Parquet files in the making. It is written beside its place under a temporary name and put in
@@ -33,8 +33,9 @@ impl AtomicFolder {
         let parent = folder_of(&path);
         std::fs::create_dir_all(parent).map_err(EngineError::io("create the folder", parent))?;
         check_place(&path).map_err(EngineError::io("write the folder", &path))?;
+        let prefix = temporary_prefix(&path);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".stet-").suffix(".tmp");
+        builder.prefix(&prefix).suffix(".tmp");
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let folder = builder.tempdir_in(parent).map_err(EngineError::io("create a folder in", parent))?;

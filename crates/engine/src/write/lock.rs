@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::file::remove_abandoned;
 use crate::control::Control;
 use crate::error::EngineError;
 
@@ -54,6 +55,7 @@ impl OutputLock {
                 Ok(()) => {
                     sign(file).map_err(EngineError::io("write", &path))?;
                     let file = file.try_clone().map_err(EngineError::io("lock the output by", &path))?;
+                    remove_abandoned(output.components().as_path());
                     return Ok(OutputLock { path, _file: file });
                 }
                 Err(TryLockError::WouldBlock) => {
@@ -138,5 +140,25 @@ mod tests {
             assert!(next.join().is_ok_and(|taken| taken));
         });
         assert!(std::fs::read_dir(folder.path()).is_ok_and(|mut files| files.next().is_none()));
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_in_the_making_goes_with_the_next_one() {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let output = folder.path().join("edited.parquet");
+        let others = [".stet-edited.parquet-two-Ab3dEf.tmp", ".stet-other.parquet-Ab3dEf.tmp", "edited.parquet"];
+        let left = [".stet-edited.parquet-Ab3dEf.tmp", ".stet-edited.parquet.stet.json-Ab3dEf.tmp"];
+        for name in others.iter().chain(&left) {
+            std::fs::write(folder.path().join(name), "half").unwrap_or_else(|error| panic!("{error}"));
+        }
+        std::fs::create_dir(folder.path().join(".stet-edited.parquet-Gh1jKl.tmp"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        drop(OutputLock::take(&output, &Control::unwatched(), |_| {}).unwrap_or_else(|error| panic!("{error}")));
+        let mut names: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .map(|entry| entry.unwrap_or_else(|error| panic!("{error}")).file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, others);
     }
 }

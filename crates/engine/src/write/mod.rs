@@ -34,6 +34,7 @@ use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::Batches;
 
+pub(crate) use file::temporary_prefix;
 pub use file::{AtomicFile, Digested, HashingWriter, digest_text};
 pub(crate) use folder::AtomicFolder;
 pub use lock::OutputLock;

@@ -12,7 +12,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::EngineError;
-use crate::write::digest_text;
+use crate::write::{digest_text, temporary_prefix};
 
 const MAGIC: &[u8; 8] = b"StetKey1";
 
@@ -86,7 +86,7 @@ impl KeyFilters {
     pub(in crate::build) fn write(output: &Path, identity: &str, filters: &[KeyFilter]) -> Result<(), EngineError> {
         let path = KeyFilters::path_of(output);
         let folder = path.parent().unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".stet-").suffix(".tmp").tempfile_in(folder);
+        let file = tempfile::Builder::new().prefix(&temporary_prefix(&path)).suffix(".tmp").tempfile_in(folder);
         let file = file.map_err(EngineError::io("create a file in", folder))?;
         let mut out = BufWriter::new(file);
         let mut write = || -> std::io::Result<()> {
