@@ -3,7 +3,7 @@
 use stet_domain::ColumnType;
 use stet_domain::event::EventId;
 use stet_domain::project::Format;
-use stet_engine::build::{ReplayTask, export, replay, write_events};
+use stet_engine::build::{ReplayTask, export, pivoted_columns, replay, write_events};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{InputStamp, MANIFEST_VERSION, Manifest, OutputStamp, Present, RecipeStamp, StaleReason};
@@ -46,6 +46,26 @@ fn the_pivoted_log_has_a_row_for_each_key_and_tells_emptied_from_not_edited() {
     assert_eq!((built.report.misfits.count, built.report.not_editable.count), (1, 1));
     assert_eq!(built.log_position, Some(EventId(7)));
     assert_eq!(built.report.rows_out, 4);
+}
+
+#[test]
+fn a_column_with_the_name_of_what_replay_adds_keeps_it() {
+    let keys = columns_of(&[("last_user", ColumnType::Text)]);
+    let columns = pivoted_columns(&keys, &editable(&[("last_action", ColumnType::Text), ("cost", ColumnType::Number)]));
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "last_user",
+            "last_action",
+            "cost",
+            "last_edit_date",
+            "stet_last_action",
+            "first_action",
+            "stet_last_user",
+            "edited_columns"
+        ]
+    );
 }
 
 #[test]

@@ -68,18 +68,25 @@ pub struct ReplayReport {
     pub not_editable: ReportList,
 }
 
-/// The columns of `editlog_pivoted`.
+/// The columns of `editlog_pivoted`. A column of the original that has the name of one of the last five keeps it, and that
+/// one is told by `stet_` before its name.
 pub fn pivoted_columns(keys: &[Column], editable: &[EditableColumn]) -> Vec<Column> {
     let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
     let mut columns = keys.to_vec();
     columns.extend(editable.iter().map(|editable| column(&editable.name, editable.column_type)));
-    columns.extend([
-        column("last_edit_date", ColumnType::Instant),
-        column("last_action", ColumnType::Text),
-        column("first_action", ColumnType::Text),
-        column("last_user", ColumnType::Text),
-        column("edited_columns", ColumnType::Text),
-    ]);
+    for (name, column_type) in [
+        ("last_edit_date", ColumnType::Instant),
+        ("last_action", ColumnType::Text),
+        ("first_action", ColumnType::Text),
+        ("last_user", ColumnType::Text),
+        ("edited_columns", ColumnType::Text),
+    ] {
+        let mut name = name.to_owned();
+        while columns.iter().any(|other| other.name == name) {
+            name.insert_str(0, "stet_");
+        }
+        columns.push(column(&name, column_type));
+    }
     columns
 }
 
