@@ -78,6 +78,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => {
                 ("method", "this address does not know the method of the request: see /openapi.json")
             }
+            StatusCode::REQUEST_TIMEOUT => ("too-slow", "the request took too long to arrive: send it again"),
             StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "this is too much for one request: send less at a time"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ("media-type", "send JSON, with the header `Content-Type: application/json`")

@@ -1,5 +1,7 @@
 //! What handlers take from a request, with refusals in plain words.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -8,6 +10,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use crate::error::Problem;
+
+/// How long a client may take to send a JSON body: who sends byte by byte keeps no connection for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -19,8 +24,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if !is_json(request.headers()) {
             return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|rejection| Problem::of_status(rejection.status()))?;
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
+            .await
+            .map_err(|_| Problem::of_status(StatusCode::REQUEST_TIMEOUT))?
+            .map_err(|rejection| Problem::of_status(rejection.status()))?;
         // An array would do for an object as well, by the order of its fields, which no client should rely on.
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
             serde_json::from_slice::<IgnoredAny>(&bytes).map_err(|error| unreadable(&error))?;
@@ -38,8 +45,10 @@ fn is_json(headers: &axum::http::HeaderMap) -> bool {
 
 /// What is wrong with a JSON text, with the place.
 pub(crate) fn unreadable(error: &serde_json::Error) -> Problem {
+    // The types of numbers are a matter of the program.
+    let plain = || error.to_string().replace("expected usize", "expected a whole number from 0 on");
     match error.classify() {
-        Category::Data => Problem::refused(format!("the request is not as this address expects it: {error}")),
+        Category::Data => Problem::refused(format!("the request is not as this address expects it: {}", plain())),
         _ => Problem::malformed(format!("the request is not JSON: {error}")),
     }
 }
