@@ -122,3 +122,24 @@ for (const colorScheme of ['light', 'dark'] as const) {
     });
   });
 }
+
+test('no page is wider than a phone', async ({ person }) => {
+  const { page } = await person('admin', { viewport: { width: 390, height: 780 } });
+  for (const [path, shown] of [
+    ['/projects', 'Bird strikes'],
+    ['/projects/BIRDSTRIKES/scenarios', 'Scenarios'],
+    ['/admin/users', 'Users'],
+    ['/admin/audit', 'Audit trail'],
+    ['/account', 'Sessions'],
+    ['/status', 'Status'],
+  ] as const) {
+    await page.goto(path);
+    await expect(page.getByRole('heading', { name: shown }).first()).toBeVisible();
+    // Lists come from the server after their heading.
+    await expect(page.getByLabel('Loading…')).toHaveCount(0);
+    const over = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
+    expect(over, `${path} scrolls sideways`).toBe(0);
+  }
+});
