@@ -53,6 +53,38 @@ test('an administrator adds a user, puts them into a group and shuts them out', 
   await expect(page.getByRole('cell', { name: 'user.disable' })).toBeVisible();
 });
 
+test('a connection is added, tried and changed, and its password is never shown', async ({ person, complaints }) => {
+  complaints.allow(/422/);
+  const { page } = await person('admin');
+  await page.goto('/admin/connections');
+  await page.getByRole('button', { name: 'Add a connection' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a connection' });
+  await form.getByLabel('Name', { exact: true }).fill('warehouse');
+  await form.getByLabel('Host').fill('127.0.0.1');
+  await form.getByLabel('Port').fill('1');
+  await form.getByLabel('Database', { exact: true }).fill('wildlife');
+  await form.getByLabel('Database user').fill('stet');
+  await form.getByLabel('Password').fill('otter-saffron-lotus');
+  await noViolations(page);
+  await form.getByRole('button', { name: 'Add', exact: true }).click();
+  const row = page.getByRole('row', { name: /warehouse/ });
+  await expect(row).toContainText('stet@127.0.0.1:1/wildlife');
+  await row.getByRole('button', { name: 'Test warehouse' }).click();
+  await expect(row.getByRole('status')).toContainText('nobody answers there');
+  await noViolations(page);
+
+  await row.getByRole('button', { name: 'Change warehouse' }).click();
+  await page.getByLabel('Host').fill('elsewhere.example');
+  await expect(page.getByText('Type it again')).toBeVisible();
+  await page.getByRole('button', { name: 'Change', exact: true }).click();
+  await expect(page.getByRole('alert').filter({ hasText: 'give the password again' })).toBeVisible();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  expect(await page.content()).not.toContain('otter-saffron-lotus');
+  await row.getByRole('button', { name: 'Remove warehouse' }).click();
+  await page.getByRole('button', { name: 'Remove the connection' }).click();
+  await expect(page.getByText('There are no connections yet.')).toBeVisible();
+});
+
 test('somebody who is no administrator finds no administration', async ({ person }) => {
   const { page } = await person('rob');
   await page.goto('/admin/users');

@@ -1,10 +1,12 @@
 //! The node's audit trail: writing to it, searching it, and shipping it to a file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 use stet_domain::Actor;
+use stet_editlog::Checkpoint;
 use stet_store::node::NewAuditEvent;
 pub use stet_store::node::{AuditEvent, AuditOutcome, AuditQuery};
 
@@ -17,8 +19,24 @@ pub const AUDIT_EVENTS_MAX: usize = 1_000;
 /// How many entries are read at a time for an export.
 const EXPORT_EVENTS_AT_ONCE: usize = 5_000;
 
+/// The most checkpoints of its own that a verification compares the trail with: the last ones.
+const OWN_CHECKPOINTS_MAX: usize = 2_000;
+
 /// How often the trail is looked at for entries to ship.
 const SHIP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the verification of the audit trail found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditVerification {
+    /// How many entries there are.
+    pub entries: u64,
+    /// How many of them a checkpoint covers.
+    pub sealed: u64,
+    /// What is wrong, in words; nothing when the trail is whole.
+    pub problems: Vec<String>,
+    /// Where the checkpoints from elsewhere were kept.
+    pub outside: Vec<String>,
+}
 
 /// An entry of the audit trail as a line of JSON.
 #[derive(Debug, Serialize)]
@@ -69,12 +87,23 @@ impl App {
         object: impl Into<String>,
         detail: impl Into<String>,
     ) -> NewAuditEvent {
+        self.entry_of(Some(actor), action, object, detail)
+    }
+
+    /// An entry about something that an actor does now, or the node itself.
+    pub(crate) fn entry_of(
+        &self,
+        actor: Option<&Actor>,
+        action: &str,
+        object: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> NewAuditEvent {
         NewAuditEvent {
             at: self.inner.clock.now(),
-            user: actor.login.to_string(),
+            user: actor.map_or_else(|| "system".to_owned(), |actor| actor.login.to_string()),
             action: action.to_owned(),
             object: object.into(),
-            address: actor.address.clone(),
+            address: actor.and_then(|actor| actor.address.clone()),
             outcome: AuditOutcome::Done,
             detail: detail.into(),
         }
@@ -128,13 +157,72 @@ impl App {
         Ok(self.inner.node.audit_events(query, before, EXPORT_EVENTS_AT_ONCE).await?)
     }
 
-    /// How many entries there are, and the place of the first one that was altered, if one was.
+    /// Works the whole trail out anew and compares it with its own hashes and checkpoints and with those that were pushed
+    /// elsewhere or are given, each with where it was kept.
     ///
     /// # Errors
-    /// When the actor is no administrator.
-    pub async fn verify_audit(&self, actor: &Actor) -> Result<(u64, Option<i64>), AppError> {
+    /// When the actor is no administrator, or something cannot be read.
+    pub async fn verify_audit(
+        &self,
+        actor: &Actor,
+        given: Vec<(String, String)>,
+    ) -> Result<AuditVerification, AppError> {
         self.require_administrator(actor)?;
-        Ok(self.inner.node.verify_audit().await?)
+        let (origin, trusted) = (self.audit_origin(), self.sealing_keys(actor));
+        let mut found = AuditVerification::default();
+        let own = self.inner.node.audit_checkpoints(OWN_CHECKPOINTS_MAX).await?;
+        let own = own.into_iter().map(|(_, note)| (note, "the node's own".to_owned()));
+        let mut elsewhere = given;
+        for folder in self.push_folders(&origin) {
+            if let Some(note) = crate::sealing::read_checkpoint(&folder)? {
+                elsewhere.push((note, folder.display().to_string()));
+            }
+        }
+        found.outside = elsewhere.iter().map(|(_, place)| place.clone()).collect();
+        let mut places: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+        let mut roots = Vec::new();
+        for (note, place) in own.chain(elsewhere) {
+            match Checkpoint::open(&note, &origin, &trusted) {
+                Ok(checkpoint) => {
+                    found.sealed = found.sealed.max(checkpoint.size);
+                    places.entry(checkpoint.size).or_default().insert(place);
+                    roots.push((checkpoint.size, checkpoint.root));
+                }
+                Err(error) => found.problems.push(format!("FORGED: a checkpoint ({place}): {error}")),
+            }
+        }
+        let check = self.inner.node.verify_audit(roots).await?;
+        found.entries = check.entries;
+        if let Some(entry) = check.altered {
+            found.problems.push(format!("MODIFIED: entry {entry} is not the one that was written"));
+        }
+        let kept = |size: &u64| {
+            let places = places.get(size).map(|places| places.iter().cloned().collect::<Vec<_>>().join(", "));
+            places.unwrap_or_default()
+        };
+        // The first one tells where; the others follow from it.
+        if let Some(size) = check.forked.first() {
+            found.problems.push(format!(
+                "FORKED: the first {size} entries are not those of the checkpoint that is kept ({})",
+                kept(size)
+            ));
+        }
+        if let Some(size) = check.truncated.last() {
+            let entries = check.entries;
+            found.problems.push(format!(
+                "TRUNCATED: there are {entries} entries, and a checkpoint tells of {size} ({})",
+                kept(size)
+            ));
+        }
+        if found.sealed < check.entries {
+            found.problems.push(format!("UNSEALED: {} entries at the end", check.entries - found.sealed));
+        }
+        Ok(found)
+    }
+
+    /// The name of the trail in its checkpoints.
+    pub(crate) fn audit_origin(&self) -> String {
+        format!("{}/audit", self.inner.sealing_key.verifier().name())
     }
 
     /// Ships the audit trail to the file of `[audit]` in `stet.toml`, one JSON object on a line, for ever; ends at once when

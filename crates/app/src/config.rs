@@ -1,18 +1,22 @@
 //! `stet.toml`: what a node is and where its data lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use stet_domain::GroupName;
 use toml::Spanned;
 
 use crate::deploy::DeployConfig;
 use crate::error::AppError;
 
 mod connections;
+mod server;
 
 pub use connections::Connection;
+pub(crate) use connections::encryption_of;
+pub use server::{ForwardedHeader, Network, ServerConfig};
 
 /// The version of the node folder's layout that this Stet writes, and the latest that it reads.
 pub const NODE_VERSION: u32 = 1;
@@ -32,6 +36,12 @@ pub struct NodeConfig {
     pub public_url: Option<String>,
     /// Places where data lives, by name.
     pub connections: BTreeMap<String, Connection>,
+    /// Who stands before the server.
+    pub server: ServerConfig,
+    /// Who may use a connection, for those that are not for everybody.
+    pub connection_groups: BTreeMap<String, BTreeSet<GroupName>>,
+    /// How secrets are sealed.
+    pub secrets: SecretsConfig,
     /// How people sign in.
     pub login: LoginConfig,
     /// What tables may take.
@@ -50,6 +60,14 @@ pub struct NodeConfig {
 pub struct SealingConfig {
     /// Where checkpoints and hashes are copied to, so that an editlog can be held against what it was.
     pub push: Vec<PushTarget>,
+}
+
+/// How secrets are sealed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecretsConfig {
+    /// The file of the key; relative to the node's folder unless it is absolute.
+    pub key_file: Option<PathBuf>,
 }
 
 /// A place that checkpoints are copied to.
@@ -92,6 +110,10 @@ struct NodeFile {
     sealing: SealingConfig,
     #[serde(default)]
     audit: AuditConfig,
+    #[serde(default)]
+    secrets: SecretsConfig,
+    #[serde(default)]
+    server: ServerConfig,
 }
 
 /// What a node is for.
@@ -122,11 +144,30 @@ pub struct LoginConfig {
     pub session_idle_minutes: i64,
     /// How long a session lasts at most, in hours.
     pub session_hours_max: i64,
+    /// Who has to have a second factor.
+    pub second_factor: SecondFactorPolicy,
+}
+
+/// Who has to have a second factor beside the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactorPolicy {
+    /// Whoever wants to.
+    #[default]
+    Optional,
+    /// Administrators.
+    Admins,
+    /// Everybody.
+    Everybody,
 }
 
 impl Default for LoginConfig {
     fn default() -> Self {
-        LoginConfig { session_idle_minutes: 8 * 60, session_hours_max: 7 * 24 }
+        LoginConfig {
+            session_idle_minutes: 8 * 60,
+            session_hours_max: 7 * 24,
+            second_factor: SecondFactorPolicy::Optional,
+        }
     }
 }
 
@@ -230,10 +271,11 @@ impl NodeConfig {
             .map_err(|error| at(error.span().map_or(0, |span| span.start), plain(error.message())))?;
         file.deploy.check().map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
         check(&file).map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
-        let mut connections = BTreeMap::new();
+        let (mut connections, mut connection_groups) = (BTreeMap::new(), BTreeMap::new());
         for (name, written) in file.connections {
-            let connection = connections::read(&name, written, folder)
+            let (connection, groups) = connections::read(&name, written, folder)
                 .map_err(|(offset, message)| at(offset, format!("connection `{name}`: {message}")))?;
+            connection_groups.insert(name.clone(), groups);
             connections.insert(name, connection);
         }
         Ok(NodeConfig {
@@ -243,6 +285,9 @@ impl NodeConfig {
             listen: file.listen,
             public_url: file.public_url,
             connections,
+            connection_groups,
+            secrets: file.secrets,
+            server: file.server,
             login: file.login,
             limits: file.limits,
             deploy: file.deploy,

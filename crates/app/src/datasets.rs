@@ -164,6 +164,7 @@ impl App {
             )));
         }
         let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
+        self.may_use_connection_of(actor, &definition)?;
         if let Location::Editlog { original, .. } = &definition.location {
             return self.preview_editlog(&project, original, offset, limit).await;
         }
@@ -201,6 +202,7 @@ impl App {
     ) -> Result<u64, AppError> {
         let (project, definition) = self.authorise_dataset(actor, project, dataset)?;
         self.authorise(actor, project.key.as_str(), &[Permission::ExportData])?;
+        self.may_use_connection_of(actor, &definition)?;
         let object = format!("dataset {}.{}", project.key, definition.name);
         self.note_blocking(self.entry(actor, "dataset.export", object, ""))?;
         self.write_rows(&project, &definition, format, out)
@@ -287,8 +289,8 @@ impl App {
         };
         let root = match connection {
             None => self.inner.folder.data(&project.key),
-            Some(name) => match self.inner.config.connections.get(name) {
-                Some(Connection::Files { path }) => self.inner.folder.resolve(path),
+            Some(name) => match self.connection(name).map(|known| known.connection.clone()) {
+                Some(Connection::Files { path }) => self.inner.folder.resolve(&path),
                 Some(Connection::Postgres(_)) => {
                     return Err(AppError::Conflict(format!(
                         "dataset `{}` is in the connection `{name}`, which is a database: write `table` instead of `path`",

@@ -7,7 +7,6 @@ use stet_domain::{DatasetName, EventId, ProjectKey};
 use stet_store::{EditlogReader, EditlogSettings, EditlogTables, Editlogs, Postgres, SealedLog, StoreError};
 
 use crate::App;
-use crate::config::Connection;
 use crate::error::AppError;
 
 /// The place of an editlog.
@@ -77,22 +76,19 @@ impl App {
     /// # Errors
     /// When this node has no such connection, or it is a folder of files.
     pub(crate) fn database(&self, dataset: &str, connection: &str) -> Result<Postgres, AppError> {
-        if let Some(postgres) = self.inner.databases.get(connection) {
-            return Ok(postgres.clone());
-        }
-        match self.inner.config.connections.get(connection) {
-            Some(Connection::Files { .. }) => Err(AppError::Conflict(format!(
+        let known = self.connection(connection).ok_or_else(|| self.no_connection(dataset, connection))?;
+        known.postgres.clone().ok_or_else(|| {
+            AppError::Conflict(format!(
                 "dataset `{dataset}` is a table of the connection `{connection}`, which is a folder of files: name a \
                  connection of kind \"postgresql\""
-            ))),
-            _ => Err(self.no_connection(dataset, connection)),
-        }
+            ))
+        })
     }
 
     pub(crate) fn no_connection(&self, dataset: &str, connection: &str) -> AppError {
         AppError::Conflict(format!(
             "dataset `{dataset}` needs the connection `{connection}`, which this node does not have: an administrator adds it \
-             to stet.toml"
+             with `stet connection add`, on the administration page, or to stet.toml"
         ))
     }
 
@@ -127,6 +123,12 @@ impl App {
         Ok(editlogs)
     }
 
+    /// Forgets the editlogs of these connections, which lead elsewhere now.
+    pub(crate) async fn forget_editlogs_of(&self, connections: &std::collections::BTreeSet<String>) {
+        let mut open = self.inner.editlogs.lock().await;
+        open.retain(|key, _| !matches!(key, PlaceKey::Database(connection, _) if connections.contains(connection)));
+    }
+
     /// Makes the editlog of an original with the rights that the node itself has; whether it was there already.
     ///
     /// # Errors
@@ -143,6 +145,9 @@ impl App {
         let editlogs = self.editlogs(&project, &original).await?;
         let was_there = editlogs.is_initialised(&original).await?;
         editlogs.initialise(&original).await?;
+        let object = format!("dataset {}.{}", project.key, original.editlog());
+        let detail = if was_there { "it was there already" } else { "with the rights of the node" };
+        self.note(self.entry(actor, "editlog.init", object, detail)).await?;
         if !was_there {
             self.check_editlog(actor, project.key.as_str(), original.as_str()).await?;
         }

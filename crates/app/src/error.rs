@@ -13,6 +13,15 @@ pub enum AppError {
     /// The login or the password is wrong, or the user is disabled: which of them is not told.
     #[error("this login and password do not match")]
     WrongCredentials,
+    /// The password is right, and the code of the second factor is missing.
+    #[error("type the code that your app shows, or a recovery code")]
+    SecondFactorNeeded,
+    /// The code is none, was used before, or is of another time.
+    #[error("this code is not right, or was used before: type the one that your app shows now")]
+    WrongCode,
+    /// The node asks for a second factor, and the user has not set one up.
+    #[error("set up a second factor first: this node asks you for one")]
+    SecondFactorDue,
     /// Too many attempts in a short time.
     #[error("too many attempts: wait {retry_after_s} seconds, then try again")]
     TooManyAttempts {

@@ -9,6 +9,7 @@ mod builds;
 mod bundle;
 mod clock;
 mod config;
+mod connections;
 mod datasets;
 mod deploy;
 mod editlogs;
@@ -22,6 +23,8 @@ mod projects;
 mod protection;
 mod scenarios;
 mod sealing;
+mod second_factor;
+mod secrets;
 mod sessions;
 mod tables;
 mod users;
@@ -34,10 +37,10 @@ use std::sync::Arc;
 
 use stet_domain::{Actor, ProjectKey};
 use stet_store::postgres::NodeIdentity;
-use stet_store::{Editlogs, NodeDatabase, Postgres, PostgresConfig};
+use stet_store::{Editlogs, NodeDatabase};
 use tokio::sync::{Mutex, broadcast};
 
-pub use audit::{AUDIT_EVENTS_MAX, AuditEvent, AuditLine, AuditOutcome, AuditQuery};
+pub use audit::{AUDIT_EVENTS_MAX, AuditEvent, AuditLine, AuditOutcome, AuditQuery, AuditVerification};
 pub use builds::{
     BuildMode, BuildReport, Job, JobId, JobState, LogLine, Progress, ReportFile, ReportFiles, Step, StepState,
 };
@@ -47,8 +50,10 @@ pub use bundle::{
 };
 pub use clock::Clock;
 pub use config::{
-    AuditConfig, Connection, LimitsConfig, LoginConfig, NODE_VERSION, NodeConfig, NodeRole, PushTarget, SealingConfig,
+    AuditConfig, Connection, ForwardedHeader, LimitsConfig, LoginConfig, NODE_VERSION, Network, NodeConfig, NodeRole,
+    PushTarget, SealingConfig, SecondFactorPolicy, SecretsConfig, ServerConfig,
 };
+pub use connections::{ConnectionChange, ConnectionSummary, NewConnection};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview, WebappEdits};
 pub use deploy::{
     DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken, DeploymentSummary, Drift,
@@ -64,10 +69,11 @@ pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
 pub use scenarios::{Run, RunState, RunSteps};
 pub use sealing::{ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, PUSH_INTERVAL_S, Pushed};
+pub use second_factor::{CODE_ATTEMPTS_MAX, Enrolment, SecondFactorState};
 pub use sessions::{OpenSession, SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
 pub use stet_store::node::{ApiToken, Group, ScenarioLogLine, User};
 pub use users::{NewToken, NewUser};
-pub use visitors::VISITOR_EDITS_MAX;
+pub use visitors::{VISITOR_EDITS_MAX, VISITOR_REQUESTS_MAX};
 
 /// The most messages about a project that a slow listener may be behind before it has to look anew.
 const PROJECT_EVENTS_MAX: usize = 1024;
@@ -93,8 +99,8 @@ struct Inner {
     visitors: visitors::Visitors,
     projects: Projects,
     editlogs: Mutex<HashMap<editlogs::PlaceKey, Editlogs>>,
-    /// The databases of the configuration, by connection.
-    databases: HashMap<String, Postgres>,
+    connections: connections::Connections,
+    keys: Arc<secrets::Keys>,
     webapps: webapp::OpenWebapps,
     builds: builds::Builds,
     drifts: deploy::Drifts,
@@ -130,17 +136,13 @@ impl App {
         let folder = NodeFolder::new(folder)?;
         let config = NodeConfig::read(folder.root())?;
         let sealing_key = Arc::new(sealing::sealing_key(&folder.sealing_key(), &config.name)?);
-        let node = NodeDatabase::open(&folder.node_database(), clock.now())?;
+        let node = NodeDatabase::open(&folder.node_database(), clock.now())?.sealed(sealing_key.clone());
+        let keys = secrets::Keys::find(
+            config.secrets.key_file.as_ref().map(|path| folder.resolve(path)),
+            folder.secrets_key(),
+        );
         let node_id = node.meta().await?.id;
         let identity = NodeIdentity { id: node_id, name: config.name.clone() };
-        let databases = config.connections.iter().filter_map(|(name, connection)| match connection {
-            Connection::Postgres(config) => {
-                let config = PostgresConfig { node: Some(identity.clone()), ..config.as_ref().clone() };
-                Some((name.clone(), Postgres::new(config)))
-            }
-            Connection::Files { .. } => None,
-        });
-        let databases = databases.collect();
         let app = App {
             inner: Arc::new(Inner {
                 projects: Projects::new(folder.clone()),
@@ -152,7 +154,8 @@ impl App {
                 credentials: sessions::Credentials::default(),
                 visitors: visitors::Visitors::default(),
                 editlogs: Mutex::default(),
-                databases,
+                connections: connections::Connections::of_file(&config.connections, &config.connection_groups, identity),
+                keys: Arc::new(keys),
                 project_events: std::sync::Mutex::default(),
                 folder,
                 config,
@@ -162,6 +165,7 @@ impl App {
                 sealing_key,
             }),
         };
+        app.refresh_connections().await?;
         app.recover_deployments().await?;
         Ok(app)
     }

@@ -36,6 +36,11 @@ impl NodeFolder {
         self.root.join("sealing.key")
     }
 
+    /// The key that seals secrets, unless `stet.toml` names another place.
+    pub fn secrets_key(&self) -> PathBuf {
+        self.root.join("secrets.key")
+    }
+
     /// The folders of projects.
     pub fn projects(&self) -> PathBuf {
         self.root.join("projects")

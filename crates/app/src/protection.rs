@@ -115,7 +115,9 @@ impl App {
         let original = self.original_of(&project, dataset)?;
         let (postgres, tables) = self.database_place(&project, &original)?;
         let (app, for_check) = (self.clone(), project.clone());
-        blocking(move || {
+        let object = format!("dataset {}.{}", project.key, original.editlog());
+        let mut entry = self.entry(actor, "editlog.init", object, "securely");
+        let made = blocking(move || {
             tables.initialise_securely(&postgres, &original, &admin_url)?;
             // What was recorded of an earlier state is no longer what is meant to be.
             let path = app.record_path(&for_check, &original);
@@ -127,7 +129,13 @@ impl App {
             }
             app.check_in_database(&for_check, &original, &postgres, &tables)
         })
-        .await
+        .await;
+        if let Err(error) = &made {
+            entry.outcome = stet_store::node::AuditOutcome::Failed;
+            entry.detail = format!("securely: {error}");
+        }
+        self.note(entry).await?;
+        made
     }
 
     /// Checks what protects an editlog: what its database has, what it really refuses, and what of it has changed since it

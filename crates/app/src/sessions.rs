@@ -7,7 +7,8 @@ use stet_domain::access::Scopes;
 use stet_domain::{Actor, ActorKind, LogDate, Login};
 use stet_store::NodeDatabase;
 use stet_store::node::{
-    ApiToken, AuditOutcome, ListedSession, NewAuditEvent, NewSession, PasswordHash, Session, TokenHash, User,
+    ApiToken, AuditOutcome, ListedSession, NewAuditEvent, NewSession, PasswordHash, Session, SessionMethod, TokenHash,
+    User,
 };
 
 use crate::App;
@@ -43,6 +44,8 @@ pub struct SignIn {
     pub login: String,
     /// The password.
     pub password: String,
+    /// The code of the second factor, or a recovery code, if it was typed.
+    pub code: Option<String>,
     /// The address of the client, to slow down guessing.
     pub client: String,
     /// What the client calls itself, to tell the user's sessions apart; may be empty.
@@ -62,6 +65,8 @@ pub struct SignedIn {
     pub actor: Actor,
     /// When the session ends at the latest.
     pub expires_at: LogDate,
+    /// Whether the session may do nothing yet but set up a second factor.
+    pub second_factor_due: bool,
 }
 
 /// The most sessions and tokens that are kept at hand.
@@ -156,6 +161,22 @@ impl App {
         }
         let Some(user) = user else { return Err(AppError::WrongCredentials) };
         let actor = actor_of(user).at(request.client.clone());
+        let entry = self.entry(&actor, "session.sign_in", "", "");
+        let method = self.check_second_factor(&actor.login, request.code.as_deref(), entry).await?;
+        self.begin_session(actor, method, request.client, &request.agent, request.device, device.is_some()).await
+    }
+
+    /// Starts a session of somebody who has shown who they are.
+    pub(crate) async fn begin_session(
+        &self,
+        actor: Actor,
+        method: SessionMethod,
+        client: String,
+        agent: &str,
+        device: Option<String>,
+        is_known_device: bool,
+    ) -> Result<SignedIn, AppError> {
+        let (now, node) = (self.inner.clock.now(), &self.inner.node);
         let secret = new_secret();
         let expires_at = after_s(now, self.inner.config.login.session_idle_minutes * 60);
         let session = NewSession {
@@ -164,25 +185,48 @@ impl App {
             created_at: now,
             expires_at,
             sessions_max: SESSIONS_MAX,
-            client: request.client,
-            agent: request.agent.chars().take(AGENT_CHARACTERS_MAX).collect(),
+            client,
+            agent: agent.chars().take(AGENT_CHARACTERS_MAX).collect(),
+            method,
         };
-        node.audited(self.entry(&actor, "session.sign_in", "", "")).create_session(session).await?;
+        let how = match method {
+            SessionMethod::Password => "",
+            SessionMethod::SecondFactor => "with a second factor",
+            SessionMethod::Provider => "by the provider",
+        };
+        node.audited(self.entry(&actor, "session.sign_in", "", how)).create_session(session).await?;
         node.set_last_sign_in(&actor.login, now).await?;
-        let device = match request.device.filter(|_| device.is_some()) {
+        let device = match device.filter(|_| is_known_device) {
             Some(device) => device,
             None => new_secret(),
         };
         node.remember_device(secret_hash(&device), &actor.login, now, DEVICES_MAX).await?;
         tracing::info!(user = %actor.login, "signed in");
-        Ok(SignedIn { secret, device, actor, expires_at })
+        let second_factor_due = method == SessionMethod::Password && self.asks_for_second_factor(actor.profile);
+        Ok(SignedIn { secret, device, actor, expires_at, second_factor_due })
     }
 
     /// Whose session a secret opens.
     ///
     /// # Errors
     /// `NotSignedIn` when there is no such session, it has ended, or the user is disabled.
+    /// `SecondFactorDue` when it may do nothing yet but set up a second factor.
     pub async fn actor_of_session(&self, secret: &str) -> Result<Actor, AppError> {
+        let session = self.session_of(secret).await?;
+        if self.is_second_factor_due(&session) { Err(AppError::SecondFactorDue) } else { Ok(actor_of(session.user)) }
+    }
+
+    /// Whose session a secret opens, also one that may do nothing yet but set up a second factor: whether it is such a one.
+    ///
+    /// # Errors
+    /// `NotSignedIn` when there is no such session, it has ended, or the user is disabled.
+    pub async fn actor_of_new_session(&self, secret: &str) -> Result<(Actor, bool), AppError> {
+        let session = self.session_of(secret).await?;
+        let due = self.is_second_factor_due(&session);
+        Ok((actor_of(session.user), due))
+    }
+
+    async fn session_of(&self, secret: &str) -> Result<Session, AppError> {
         let now = self.inner.clock.now();
         let hash = secret_hash(secret);
         let session = match self.inner.credentials.get(&self.inner.node, hash) {
@@ -204,7 +248,7 @@ impl App {
         if expires_at >= after_s(session.expires_at, TOUCH_AFTER_S) {
             self.inner.node.touch_session(hash, expires_at).await?;
         }
-        Ok(actor_of(session.user))
+        Ok(session)
     }
 
     /// Whose API token this is.
@@ -285,6 +329,21 @@ impl App {
     ) -> Result<(), AppError> {
         require_own_session(actor)?;
         password::check_new(&new)?;
+        let entry = self.entry(actor, "user.password", format!("user {}", actor.login), "by the user");
+        self.check_own_password(actor, secret, current, entry.clone()).await?;
+        let hash = PasswordHash(password::hash(new).await?);
+        self.inner.node.audited(entry).set_password_hash(&actor.login, hash, Some(secret_hash(secret))).await?;
+        Ok(())
+    }
+
+    /// Fails unless this is the actor's present password; a wrong one is noted by the entry.
+    pub(crate) async fn check_own_password(
+        &self,
+        actor: &Actor,
+        secret: &str,
+        current: String,
+        mut entry: NewAuditEvent,
+    ) -> Result<(), AppError> {
         let now = self.inner.clock.now();
         // Whoever found a session open guesses no faster than at the door.
         let client = format!("session {}", session_id(secret_hash(secret)));
@@ -294,14 +353,11 @@ impl App {
             return Err(AppError::TooManyAttempts { retry_after_s: ATTEMPTS_WINDOW_S.unsigned_abs() });
         }
         let user = self.inner.node.user(actor.login.as_str()).await?.ok_or(AppError::NotSignedIn)?;
-        let mut entry = self.entry(actor, "user.password", format!("user {}", actor.login), "by the user");
         if !password::verify(current, user.password_hash.map(|hash| hash.0)).await? {
             entry.outcome = AuditOutcome::Refused;
             self.inner.node.audited(entry).record_sign_in_failure(actor.login.as_str(), &client, now).await?;
             return Err(AppError::Invalid("this is not your present password".to_owned()));
         }
-        let hash = PasswordHash(password::hash(new).await?);
-        self.inner.node.audited(entry).set_password_hash(&actor.login, hash, Some(secret_hash(secret))).await?;
         Ok(())
     }
 }
@@ -367,6 +423,6 @@ fn require_own_session(actor: &Actor) -> Result<(), AppError> {
     }
 }
 
-fn actor_of(user: User) -> Actor {
+pub(crate) fn actor_of(user: User) -> Actor {
     Actor::user(user.login, user.display_name, user.profile, user.groups)
 }

@@ -79,6 +79,12 @@ enum Command {
     /// Add users and manage their access
     #[command(subcommand)]
     User(commands::user::Command),
+    /// Say how the node reaches databases
+    #[command(subcommand)]
+    Connection(commands::connection::Command),
+    /// Look after the key that seals the node's secrets
+    #[command(subcommand)]
+    Secrets(commands::secrets::Command),
     /// Look at who did what on the node
     #[command(subcommand)]
     Audit(commands::audit::Command),
@@ -124,6 +130,8 @@ fn run(Arguments { global, command }: Arguments) -> Result<(), Failure> {
             Command::Deploy(command) => commands::deploy::run(&global, command).await,
             Command::Scenario(command) => commands::scenario::run(&global, command).await,
             Command::User(command) => commands::user::run(&global, command).await,
+            Command::Connection(command) => commands::connection::run(&global, command).await,
+            Command::Secrets(command) => commands::secrets::run(&global, command).await,
             Command::Audit(command) => commands::audit::run(&global, command).await,
             Command::Group(command) => commands::group::run(&global, command).await,
             Command::Token(command) => commands::token::run(&global, command).await,

@@ -41,6 +41,11 @@ impl Tree {
         self.size
     }
 
+    /// The roots of the perfect trees that it is made of, from the largest on: what [`Tree::from_peaks`] takes.
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
     /// Appends a leaf.
     pub fn append(&mut self, leaf: Hash) {
         self.append_with(leaf, |_| {});

@@ -29,6 +29,13 @@ pub(crate) struct Signed {
     pub(crate) credential: Credential,
 }
 
+/// A request from somebody who is signed in, also in a session that may do nothing yet but set up a second factor.
+pub(crate) struct New {
+    pub(crate) signed: Signed,
+    /// Whether it is such a session.
+    pub(crate) due: bool,
+}
+
 /// A request from anybody: somebody who is signed in, or a visitor, for whom only what is public is there.
 pub(crate) struct Anybody(pub(crate) Signed);
 
@@ -62,6 +69,21 @@ impl FromRequestParts<Arc<Server>> for Signed {
     }
 }
 
+impl FromRequestParts<Arc<Server>> for New {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, Problem> {
+        match credential(server, &parts.headers) {
+            Some(Credential::Session(secret)) if secret.len() <= SECRET_BYTES_MAX => {
+                let (actor, due) = server.app.actor_of_new_session(&secret).await?;
+                let actor = actor.at(client_address(&parts.extensions));
+                Ok(New { signed: Signed { actor, credential: Credential::Session(secret) }, due })
+            }
+            _ => Ok(New { signed: Signed::from_request_parts(parts, server).await?, due: false }),
+        }
+    }
+}
+
 impl FromRequestParts<Arc<Server>> for Anybody {
     type Rejection = Problem;
 
@@ -77,7 +99,7 @@ impl FromRequestParts<Arc<Server>> for Anybody {
                 let params =
                     RawPathParams::from_request_parts(parts, server).await.map_err(|_| AppError::NotSignedIn)?;
                 let named = |name: &str| params.iter().find(|(found, _)| *found == name).map_or("", |(_, value)| value);
-                server.app.may_use_webapp(&actor, named("project"), named("webapp"))?;
+                server.app.admit_visitor(&actor, named("project"), named("webapp"))?;
                 Ok(Anybody(Signed { actor, credential: Credential::Visitor(address) }))
             }
             Err(problem) => Err(problem),

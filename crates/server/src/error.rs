@@ -146,6 +146,9 @@ impl From<AppError> for Problem {
         match error {
             AppError::NotSignedIn => Problem::new(StatusCode::UNAUTHORIZED, "not-signed-in", detail),
             AppError::WrongCredentials => Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", detail),
+            AppError::SecondFactorNeeded => Problem::new(StatusCode::UNAUTHORIZED, "second-factor", detail),
+            AppError::WrongCode => Problem::new(StatusCode::UNAUTHORIZED, "wrong-code", detail),
+            AppError::SecondFactorDue => Problem::new(StatusCode::FORBIDDEN, "second-factor-due", detail),
             AppError::TooManyAttempts { retry_after_s } => Problem::too_many(detail, retry_after_s),
             AppError::NotFound { .. } => Problem::new(StatusCode::NOT_FOUND, "not-found", detail),
             AppError::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail),

@@ -12,6 +12,7 @@ mod handlers;
 mod metrics;
 mod observe;
 mod openapi;
+mod proxy;
 mod router;
 mod security;
 mod sse;
@@ -63,7 +64,7 @@ pub async fn serve(
     };
     let app = server.app.clone();
     let shipping = async move {
-        app.ship_audit().await;
+        tokio::join!(app.ship_audit(), app.follow_connections());
         std::future::pending::<()>().await
     };
     let result = tokio::select! {

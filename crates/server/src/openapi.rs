@@ -9,7 +9,7 @@ use utoipa::openapi::{Components, ContentBuilder, Ref};
 use utoipa::{Modify, OpenApi};
 
 use crate::handlers::{
-    account, admin, builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table,
+    account, admin, builds, bundles, connections, datasets, log, node, projects, row_api, scenarios, session, table,
 };
 use crate::views::ProblemView;
 
@@ -34,6 +34,10 @@ use crate::views::ProblemView;
         account::tokens,
         account::add_token,
         account::revoke_token,
+        account::second_factor,
+        account::begin_second_factor,
+        account::confirm_second_factor,
+        account::remove_second_factor,
         admin::users,
         admin::add_user,
         admin::change_user,
@@ -44,6 +48,11 @@ use crate::views::ProblemView;
         admin::add_member,
         admin::remove_member,
         admin::tokens,
+        connections::list,
+        connections::add,
+        connections::change,
+        connections::remove,
+        connections::test,
         admin::audit,
         admin::export_audit,
         projects::list,

@@ -15,10 +15,10 @@ use tower_http::compression::CompressionLayer;
 
 use crate::error::Problem;
 use crate::handlers::{
-    account, admin, builds, bundles, datasets, log, node, projects, row_api, scenarios, session, table,
+    account, admin, builds, bundles, connections, datasets, log, node, projects, row_api, scenarios, session, table,
 };
 use crate::state::{Limits, Server};
-use crate::{assets, auth, observe};
+use crate::{assets, auth, observe, proxy};
 
 /// The routes, in the order in which the API is told.
 fn routes(limits: &Limits) -> Vec<Route> {
@@ -39,6 +39,10 @@ fn routes(limits: &Limits) -> Vec<Route> {
         get("/api/v1/account/tokens", account::tokens),
         post("/api/v1/account/tokens", account::add_token),
         delete("/api/v1/account/tokens/{name}", account::revoke_token),
+        get("/api/v1/account/second-factor", account::second_factor),
+        post("/api/v1/account/second-factor", account::begin_second_factor),
+        post("/api/v1/account/second-factor/confirm", account::confirm_second_factor),
+        post("/api/v1/account/second-factor/remove", account::remove_second_factor),
         // Administration
         get("/api/v1/users", admin::users),
         post("/api/v1/users", admin::add_user),
@@ -50,6 +54,11 @@ fn routes(limits: &Limits) -> Vec<Route> {
         put("/api/v1/groups/{group}/members/{login}", admin::add_member),
         delete("/api/v1/groups/{group}/members/{login}", admin::remove_member),
         get("/api/v1/tokens", admin::tokens),
+        get("/api/v1/connections", connections::list),
+        post("/api/v1/connections", connections::add),
+        patch("/api/v1/connections/{connection}", connections::change),
+        delete("/api/v1/connections/{connection}", connections::remove),
+        post("/api/v1/connections/{connection}/test", connections::test),
         get("/api/v1/audit", admin::audit),
         get("/api/v1/audit/export", admin::export_audit),
         // Projects and flow
@@ -116,6 +125,7 @@ pub(crate) fn build(server: Arc<Server>) -> Router {
         .layer(DefaultBodyLimit::max(server.limits.body_bytes_max))
         .layer(from_fn_with_state(server.clone(), auth::refuse_foreign))
         .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(from_fn_with_state(server.clone(), proxy::resolve))
         .layer(from_fn_with_state(server.clone(), observe::observe))
         .layer(CompressionLayer::new())
         .with_state(server)

@@ -230,7 +230,7 @@ impl Stream {
             }
             match self.server.actor_of(&self.credential).await {
                 Ok(actor) => self.actor = Actor { address: self.actor.address.take(), ..actor },
-                Err(AppError::NotSignedIn) => {
+                Err(AppError::NotSignedIn | AppError::SecondFactorDue) => {
                     return self.goodbye("your session has ended: please sign in again").await;
                 }
                 // A database that does not answer for a moment signs nobody out.

@@ -7,11 +7,15 @@ mod client;
 #[cfg(feature = "node")]
 mod node;
 pub mod postgres;
+#[cfg(feature = "node")]
+mod totp;
 
 #[cfg(feature = "node")]
 pub use client::{Answer, Client, Events, Message, escaped};
 #[cfg(feature = "node")]
 pub use node::{ADMIN, DESIGNER, OTHER_READER, PASSWORD, PROJECT, READER, Setup, TestNode};
+#[cfg(feature = "node")]
+pub use totp::totp_code;
 
 /// The folder of the repository: the one in which Cargo runs the test, for the folder it was compiled in may be another
 /// clone's, when clones share what Cargo builds.

@@ -50,6 +50,8 @@ pub struct Setup {
     pub config: String,
     /// Files to write before the node starts: paths below its folder, and texts.
     pub files: Vec<(String, String)>,
+    /// The node's clock; the machine's if none.
+    pub clock: Option<Clock>,
 }
 
 impl Setup {
@@ -64,6 +66,11 @@ impl Setup {
         self.config.push_str(line);
         self.config.push('\n');
         self
+    }
+
+    /// Gives the node another clock.
+    pub fn clock(self, clock: Clock) -> Setup {
+        Setup { clock: Some(clock), ..self }
     }
 
     /// Starts the node.
@@ -83,7 +90,7 @@ impl Setup {
             std::fs::write(file, format!("{text}{}", self.config)).expect("stet.toml can be written");
         }
 
-        let app = App::open(folder.path(), Clock::System).await.expect("the node opens");
+        let app = App::open(folder.path(), self.clock.unwrap_or(Clock::System)).await.expect("the node opens");
         let shell = Actor::shell(Login::new("shell").expect("a login"));
         for (login, name, profile) in [
             (READER, "Rosa Reader", Profile::Reader),

@@ -30,6 +30,34 @@ export interface Token {
   last_used_at: string | null;
 }
 
+/** A connection, without its secret. */
+export interface Connection {
+  name: string;
+  kind: 'files' | 'postgresql';
+  in_file: boolean;
+  path: string | null;
+  host: string | null;
+  port: number | null;
+  database: string | null;
+  user: string | null;
+  sslmode: string | null;
+  ca_file: string | null;
+  has_password: boolean;
+  groups: string[];
+  changed_at: string | null;
+  changed_by: string | null;
+}
+
+export interface ConnectionSettings {
+  host: string;
+  port: number;
+  database: string;
+  user: string;
+  sslmode: string;
+  groups: string[];
+  password: string;
+}
+
 export interface OpenSession {
   id: string;
   created_at: string;
@@ -75,6 +103,16 @@ export const adminApi = {
   tokens: (signal?: AbortSignal): Promise<{ tokens: Token[] }> => call('GET', '/tokens', { signal }),
   revokeToken: (login: string, name: string): Promise<void> =>
     call('DELETE', `/users/${part(login)}/tokens/${part(name)}`),
+
+  connections: (signal?: AbortSignal): Promise<{ connections: Connection[] }> =>
+    call('GET', '/connections', { signal }),
+  addConnection: (connection: { name: string } & Partial<ConnectionSettings>): Promise<void> =>
+    call('POST', '/connections', { body: connection }),
+  changeConnection: (name: string, change: Partial<ConnectionSettings>): Promise<void> =>
+    call('PATCH', `/connections/${part(name)}`, { body: change }),
+  removeConnection: (name: string): Promise<void> => call('DELETE', `/connections/${part(name)}`),
+  testConnection: (name: string): Promise<{ works: boolean; reason: string | null }> =>
+    call('POST', `/connections/${part(name)}/test`, { body: {} }),
 
   audit: (
     filter: AuditFilter,

@@ -256,6 +256,7 @@ impl App {
         if !self.may_know_build(actor, &project, &plan.dataset) {
             return Err(no_dataset(&project, dataset));
         }
+        self.may_build(actor, &project, plan.steps.iter().map(|(_, output)| output))?;
         let job = Job {
             id: Uuid::now_v7(),
             project: project.key.clone(),

@@ -15,7 +15,7 @@ use stet_engine::control::{Control, Progress as Rows};
 use stet_engine::error::EngineError;
 use stet_engine::sql::QueryReport;
 use stet_engine::write::OutputLock;
-use stet_store::node::{Build as BuildRecord, NewLogLine};
+use stet_store::node::{AuditOutcome, Build as BuildRecord, NewLogLine};
 use tokio::sync::mpsc;
 
 use super::{BuildMode, Job, JobState, KEPT_MAX, OpenJob, Step, StepState};
@@ -214,7 +214,11 @@ impl App {
         };
         self.log(&job, ending).await;
         let kept = async {
-            self.inner.node.update_build(&record(&job)?).await?;
+            let mut entry = self.entry_of(None, "build.end", format!("dataset {}.{}", job.project, job.dataset), "");
+            entry.user = job.started_by.to_string();
+            entry.outcome = if job.state == JobState::Done { AuditOutcome::Done } else { AuditOutcome::Failed };
+            entry.detail = format!("build {}: {}", job.id, job.error.as_deref().unwrap_or(job.state.as_str()));
+            self.inner.node.audited(entry).update_build(&record(&job)?).await?;
             self.inner.node.purge_builds(&job.project, KEPT_MAX).await?;
             Ok::<_, AppError>(())
         };

@@ -22,7 +22,7 @@ use stet_domain::bundle::{
 };
 use stet_domain::project::{FileText, Location, Project, ProjectFiles, Role, load};
 use stet_domain::{Actor, ActorKind, DatasetName, LogDate, ProjectKey, flow};
-use stet_store::node::{BundleRecord, NewDeployEvent};
+use stet_store::node::BundleRecord;
 
 pub use archive::Bundle;
 pub(crate) use archive::{read_archive, size_and_hash};
@@ -196,6 +196,17 @@ impl App {
         Ok(BundleSummary { record, path })
     }
 
+    /// A bundle that is taken away as a file, which is noted.
+    ///
+    /// # Errors
+    /// As [`App::bundle`].
+    pub async fn take_bundle(&self, actor: &Actor, digest: &str) -> Result<BundleSummary, AppError> {
+        let bundle = self.bundle(actor, digest).await?;
+        let object = format!("project {}, bundle {}", bundle.record.project, &bundle.record.digest[..12]);
+        self.note(self.entry(actor, "bundle.export", object, "")).await?;
+        Ok(bundle)
+    }
+
     /// The bundles of a project on this node, newest first.
     ///
     /// # Errors
@@ -303,17 +314,9 @@ impl App {
             made_here,
         };
         self.inner.node.insert_bundle(record.clone()).await?;
-        self.inner
-            .node
-            .append_deploy_event(NewDeployEvent {
-                at: now,
-                project: Some(manifest.project.to_string()),
-                digest: Some(bundle.digest.clone()),
-                actor: actor.login.to_string(),
-                kind: if made_here { "created" } else { "received" }.to_owned(),
-                text: format!("bundle {} of {}", manifest.sequence, manifest.source.name),
-            })
-            .await?;
+        let kind = if made_here { "created" } else { "received" };
+        let text = format!("bundle {} of {}", manifest.sequence, manifest.source.name);
+        self.note_deploy(Some(actor), &manifest.project, Some(&bundle.digest), kind, text).await?;
         Ok(record)
     }
 
@@ -379,7 +382,7 @@ impl App {
             })
             .map(|name| ConnectionNeed {
                 name: name.clone(),
-                kind: self.inner.config.connections.get(name).map(|connection| connection.kind().to_owned()),
+                kind: self.connection(name).map(|connection| connection.kind().to_owned()),
             })
             .collect();
         needs.sort();

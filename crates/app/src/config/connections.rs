@@ -1,9 +1,11 @@
 //! `[connections.NAME]` of `stet.toml`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use stet_domain::GroupName;
 use stet_store::PostgresConfig;
 use stet_store::postgres::{Encryption, PasswordPlace};
 use toml::Spanned;
@@ -41,6 +43,8 @@ impl Connection {
 #[serde(deny_unknown_fields)]
 pub(super) struct ConnectionFile {
     kind: Spanned<String>,
+    #[serde(default)]
+    groups: Vec<Spanned<String>>,
     path: Option<Spanned<PathBuf>>,
     host: Option<Spanned<String>>,
     port: Option<Spanned<u16>>,
@@ -56,10 +60,21 @@ pub(super) struct ConnectionFile {
     connections_max: Option<Spanned<usize>>,
 }
 
-/// Reads a connection; else where in the file something is wrong, and what was expected.
-pub(super) fn read(name: &str, written: Spanned<ConnectionFile>, folder: &Path) -> Result<Connection, (usize, String)> {
+/// Reads a connection and the groups that may use it; else where in the file something is wrong, and what was expected.
+pub(super) fn read(
+    name: &str,
+    written: Spanned<ConnectionFile>,
+    folder: &Path,
+) -> Result<(Connection, BTreeSet<GroupName>), (usize, String)> {
     let start = written.span().start;
     let file = written.into_inner();
+    let group =
+        |name: &Spanned<String>| GroupName::new(name.get_ref()).map_err(|error| (name.span().start, error.to_string()));
+    let groups = file.groups.iter().map(group).collect::<Result<_, _>>()?;
+    connection(name, &file, start, folder).map(|connection| (connection, groups))
+}
+
+fn connection(name: &str, file: &ConnectionFile, start: usize, folder: &Path) -> Result<Connection, (usize, String)> {
     if let Some(password) = &file.password {
         let message = "a password does not stand in this file, which others may read: write it into a file of its own \
                        and name that with `password_file`, or name an environment variable with `password_env`";
@@ -74,13 +89,29 @@ pub(super) fn read(name: &str, written: Spanned<ConnectionFile>, folder: &Path) 
         "postgresql" => {
             let path = file.path.as_ref().map(|path| ("path", path.span().start));
             refuse("postgresql", path)?;
-            postgres(name, &file, start, folder).map(|config| Connection::Postgres(Box::new(config)))
+            postgres(name, file, start, folder).map(|config| Connection::Postgres(Box::new(config)))
         }
         other => Err((
             file.kind.span().start,
             format!("`{other}` is no kind of connection: write \"files\" or \"postgresql\""),
         )),
     }
+}
+
+/// How a connection is encrypted, as it is written.
+///
+/// # Errors
+/// With what can be written.
+pub(crate) fn encryption_of(mode: &str) -> Result<Encryption, String> {
+    [Encryption::VerifyFull, Encryption::Require, Encryption::Disable]
+        .into_iter()
+        .find(|encryption| encryption.as_str() == mode)
+        .ok_or_else(|| {
+            format!(
+                "`{mode}` is no sslmode: write \"verify-full\" (encrypted, and the server proves who it is), \"require\" \
+                 (encrypted) or \"disable\""
+            )
+        })
 }
 
 fn postgres(name: &str, file: &ConnectionFile, start: usize, folder: &Path) -> Result<PostgresConfig, (usize, String)> {
@@ -114,18 +145,7 @@ fn postgres(name: &str, file: &ConnectionFile, start: usize, folder: &Path) -> R
         (None, None) => PasswordPlace::None,
     };
     if let Some(mode) = &file.sslmode {
-        config.encryption = match mode.get_ref().as_str() {
-            "verify-full" => Encryption::VerifyFull,
-            "require" => Encryption::Require,
-            "disable" => Encryption::Disable,
-            other => {
-                let message = format!(
-                    "`{other}` is no sslmode: write \"verify-full\" (encrypted, and the server proves who it is), \
-                     \"require\" (encrypted) or \"disable\""
-                );
-                return Err((mode.span().start, message));
-            }
-        };
+        config.encryption = encryption_of(mode.get_ref()).map_err(|message| (mode.span().start, message))?;
     }
     if host.starts_with('/') && config.encryption != Encryption::Disable {
         let offset = file.sslmode.as_ref().map_or(start, |mode| mode.span().start);

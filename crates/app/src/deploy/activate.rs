@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use stet_domain::access::Permission;
 use stet_domain::bundle::FileEffect;
 use stet_domain::{Actor, ProjectKey};
-use stet_store::node::{Deployment, NewDeployEvent};
+use stet_store::node::{AuditOutcome, Deployment, NewDeployEvent};
 use uuid::Uuid;
 
 use super::plan::DeployPlan;
@@ -135,9 +135,12 @@ impl App {
         };
         self.recover_project(&key).await?;
         let plan = self.plan(&bundle, rollback, false).await?;
+        for connection in &plan.connections {
+            self.may_use_connection(actor, &connection.name)?;
+        }
         if !plan.blockers.is_empty() {
             let text = plan.blockers.join("; ");
-            self.note_deploy(&actor.login.to_string(), &key, Some(&plan.digest), "refused", text.clone()).await?;
+            self.note_deploy(Some(actor), &key, Some(&plan.digest), "refused", text.clone()).await?;
             return Err(AppError::Refused(format!("nothing was changed: {text}")));
         }
         if plan.current.as_deref() == Some(&plan.digest) && !plan.changes_anything() {
@@ -173,7 +176,7 @@ impl App {
             if !self.is_deployed(&key, id) {
                 self.inner.node.finish_deployment(id, "failed", Some(text.clone()), now).await?;
             }
-            self.note_deploy(&actor.login.to_string(), &key, Some(&plan.digest), "failed", text).await?;
+            self.note_deploy(Some(actor), &key, Some(&plan.digest), "failed", text).await?;
             return Err(error);
         }
         self.inner.node.finish_deployment(id, "done", None, now).await?;
@@ -185,7 +188,7 @@ impl App {
         for warning in &plan.warnings {
             text.push_str(&format!("; {warning}"));
         }
-        self.note_deploy(&actor.login.to_string(), &key, Some(&plan.digest), kind, text).await?;
+        self.note_deploy(Some(actor), &key, Some(&plan.digest), kind, text).await?;
         let staging = folder.join(id.to_string());
         // What is left there is the earlier state, which is in its bundle; it is in nobody's way.
         let _ = blocking(move || fs::remove_dir_all(staging).map_err(AppError::internal)).await;
@@ -266,11 +269,11 @@ impl App {
                 place_data(&staging, &self.inner.folder.data(key)).map_err(cannot_write)?;
                 self.inner.node.finish_deployment(deployment.id, "done", None, now).await?;
                 let text = "the node was stopped in the middle of this activation, and completed it".to_owned();
-                self.note_deploy("system", key, Some(&deployment.digest), "activated", text).await?;
+                self.note_deploy(None, key, Some(&deployment.digest), "activated", text).await?;
             } else {
                 let text = "the node was stopped in the middle of this activation: nothing was changed".to_owned();
                 self.inner.node.finish_deployment(deployment.id, "failed", Some(text.clone()), now).await?;
-                self.note_deploy("system", key, Some(&deployment.digest), "failed", text).await?;
+                self.note_deploy(None, key, Some(&deployment.digest), "failed", text).await?;
             }
             if staging.exists() {
                 fs::remove_dir_all(&staging).map_err(cannot_write)?;
@@ -280,23 +283,53 @@ impl App {
         Ok(())
     }
 
+    /// Notes what happened to a project, in its history and in the audit trail. Without an actor the node did it itself.
     pub(crate) async fn note_deploy(
         &self,
-        actor: &str,
+        actor: Option<&Actor>,
         key: &ProjectKey,
         digest: Option<&str>,
         kind: &str,
         text: String,
     ) -> Result<(), AppError> {
+        self.note_deploy_event(actor, Some(key), digest, kind, text).await
+    }
+
+    /// As [`App::note_deploy`], also of a bundle of which no project is known.
+    pub(crate) async fn note_deploy_event(
+        &self,
+        actor: Option<&Actor>,
+        key: Option<&ProjectKey>,
+        digest: Option<&str>,
+        kind: &str,
+        text: String,
+    ) -> Result<(), AppError> {
+        let (action, outcome) = match kind {
+            "created" => ("bundle.create", AuditOutcome::Done),
+            "received" => ("bundle.receive", AuditOutcome::Done),
+            "approval" => ("bundle.approve", AuditOutcome::Done),
+            "refused" => ("deploy.refuse", AuditOutcome::Refused),
+            "activated" => ("deploy.activate", AuditOutcome::Done),
+            "failed" => ("deploy.activate", AuditOutcome::Failed),
+            "rolled_back" => ("deploy.rollback", AuditOutcome::Done),
+            "reset" => ("editlog.reset", AuditOutcome::Done),
+            "mended" => ("deploy.mended", AuditOutcome::Done),
+            _ => ("deploy.drift", AuditOutcome::Failed),
+        };
+        let project = key.map(|key| format!("project {key}"));
+        let bundle = digest.map(|digest| format!("bundle {}", digest.get(..12).unwrap_or(digest)));
+        let object: Vec<String> = project.into_iter().chain(bundle).collect();
+        let mut entry = self.entry_of(actor, action, object.join(", "), text.clone());
+        entry.outcome = outcome;
         let event = NewDeployEvent {
-            at: self.inner.clock.now(),
-            project: Some(key.to_string()),
+            at: entry.at,
+            project: key.map(ToString::to_string),
             digest: digest.map(str::to_owned),
-            actor: actor.to_owned(),
+            actor: entry.user.clone(),
             kind: kind.to_owned(),
             text,
         };
-        Ok(self.inner.node.append_deploy_event(event).await?)
+        Ok(self.inner.node.audited(entry).append_deploy_event(event).await?)
     }
 }
 

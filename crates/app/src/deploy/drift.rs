@@ -83,7 +83,7 @@ impl App {
                 ("drift", items.join("; "))
             };
             tracing::warn!(project = %key, "{text}");
-            self.note_deploy("system", key, None, kind, text).await?;
+            self.note_deploy(None, key, None, kind, text).await?;
         }
         Ok(drift)
     }

@@ -135,18 +135,7 @@ impl App {
         let bundle = match read {
             Ok(bundle) => bundle,
             Err(error @ AppError::Refused(_)) => {
-                let text = error.to_string();
-                self.inner
-                    .node
-                    .append_deploy_event(stet_store::node::NewDeployEvent {
-                        at: self.inner.clock.now(),
-                        project: None,
-                        digest: None,
-                        actor: actor.login.to_string(),
-                        kind: "refused".to_owned(),
-                        text,
-                    })
-                    .await?;
+                self.note_deploy_event(Some(actor), None, None, "refused", error.to_string()).await?;
                 return Err(error);
             }
             Err(error) => return Err(error),
@@ -158,7 +147,7 @@ impl App {
         let judgement = self.judge_entry(&bundle).await?;
         if !judgement.blockers.is_empty() {
             let text = judgement.blockers.join("; ");
-            self.note_deploy(actor.login.as_str(), &key, Some(&bundle.digest), "refused", text.clone()).await?;
+            self.note_deploy(Some(actor), &key, Some(&bundle.digest), "refused", text.clone()).await?;
             return Err(AppError::Refused(text));
         }
         let folder = self.inner.folder.bundles(&key);
@@ -231,7 +220,7 @@ impl App {
             Ok(statement) => statement,
             Err(reason) => {
                 let text = format!("an approval was refused: {reason}");
-                self.note_deploy(actor.login.as_str(), key, Some(digest), "refused", text.clone()).await?;
+                self.note_deploy(Some(actor), key, Some(digest), "refused", text.clone()).await?;
                 return Err(AppError::Refused(text));
             }
         };
@@ -258,7 +247,7 @@ impl App {
                     serde_json::to_string(&decision).unwrap_or_default().trim_matches('"')
                 ));
             }
-            self.note_deploy(actor.login.as_str(), key, Some(digest), "approval", said).await?;
+            self.note_deploy(Some(actor), key, Some(digest), "approval", said).await?;
         }
         Ok(GivenApproval {
             person: statement.person,

@@ -263,7 +263,7 @@ impl App {
             let kind_there = there.and_then(|known| known.kind.clone());
             match (&kind_there, &need.kind) {
                 (_, None) => blockers.push(format!(
-                    "this node has no connection `{}`{}: add [connections.{}] to stet.toml",
+                    "this node has no connection `{}`{}: add it with `stet connection add {}`, or to stet.toml",
                     need.name,
                     kind_there.as_ref().map_or_else(String::new, |kind| format!(" of kind `{kind}`")),
                     need.name

@@ -24,9 +24,11 @@ impl App {
         let login = token_login(name)?;
         let secret = format!("{DEPLOY_TOKEN_PREFIX}{}", new_secret());
         let now = self.inner.clock.now();
+        let entry = self.entry(actor, "token.add", format!("deploy token {name}"), "");
         let new = self
             .inner
             .node
+            .audited(entry)
             .create_deploy_token(NewDeployToken {
                 token_hash: secret_hash(&secret),
                 name: name.to_owned(),
@@ -59,7 +61,8 @@ impl App {
     /// When the actor may not, or there is no such token.
     pub async fn revoke_deploy_token(&self, actor: &Actor, name: &str) -> Result<(), AppError> {
         self.require_administrator(actor)?;
-        if self.inner.node.revoke_deploy_token(name, self.inner.clock.now()).await? {
+        let entry = self.entry(actor, "token.revoke", format!("deploy token {name}"), "");
+        if self.inner.node.audited(entry).revoke_deploy_token(name, self.inner.clock.now()).await? {
             Ok(())
         } else {
             Err(AppError::not_found(format!("deploy token `{}`", name.escape_debug())))

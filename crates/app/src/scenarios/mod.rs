@@ -11,7 +11,7 @@ use stet_domain::access::Permission;
 use stet_domain::project::Project;
 use stet_domain::scenario::{Scenario, ScenarioStep, StepMode};
 use stet_domain::{Actor, LogDate, Login, ProjectKey, ScenarioName};
-use stet_store::node::{ScenarioLogLine, ScenarioRun};
+use stet_store::node::{AuditOutcome, ScenarioLogLine, ScenarioRun};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -170,6 +170,8 @@ impl App {
             self.inner.runs.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&run.id);
             return Err(error);
         }
+        let object = format!("scenario {}.{}", project.key, scenario.name);
+        self.note(self.entry(actor, "scenario.start", object, format!("run {}", run.id))).await?;
         let (app, actor, mut going) = (self.clone(), actor.clone(), run.clone());
         tokio::spawn(async move {
             app.carry_out_run(&actor, &project, &planned, &mut going).await;
@@ -274,6 +276,14 @@ impl App {
         run.finished_at = Some(self.inner.clock.now());
         if let Err(error) = self.save_run(run).await {
             tracing::error!(run = %run.id, error = %Chain(&error), "cannot note the end of a scenario");
+        }
+        let object = format!("scenario {}.{}", run.project, run.scenario);
+        let mut entry = self.entry(actor, "scenario.end", object, run.error.clone().unwrap_or_default());
+        if run.state == RunState::Failed {
+            entry.outcome = AuditOutcome::Failed;
+        }
+        if let Err(error) = self.note(entry).await {
+            tracing::error!(run = %run.id, error = %Chain(&error), "cannot write the audit trail");
         }
         self.announce(&run.project, ProjectEvent::Flow);
         tracing::info!(project = %run.project, scenario = %run.scenario, state = run.state.as_str(), "scenario ended");

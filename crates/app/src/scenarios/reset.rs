@@ -31,7 +31,7 @@ impl App {
         self.inner.webapps.forget(&project.key, &original);
         self.inner.guards.forget(&project.key, &original);
         let text = format!("the edits of `{original}` were reset: {events} events are gone");
-        self.note_deploy(actor.login.as_str(), &project.key, None, "reset", text).await?;
+        self.note_deploy(Some(actor), &project.key, None, "reset", text).await?;
         Ok(events)
     }
 }

@@ -21,6 +21,7 @@ use crate::error::AppError;
 
 pub use self::erase::{ERASED_EVENTS_MAX, Erased, ErasureRequest};
 pub(crate) use self::key::sealing_key;
+pub(crate) use self::push::read_checkpoint;
 pub use self::push::{PUSH_INTERVAL_S, Pushed};
 
 /// The most checkpoints of a log's own that a verification looks at: the last ones.
@@ -195,6 +196,8 @@ impl App {
     ) -> Result<u64, AppError> {
         let (project, original) = self.sealed_original(actor, project, dataset)?;
         let log = self.sealed_log(&project, &original)?;
+        let object = format!("dataset {}.{}", project.key, original.editlog());
+        self.note_blocking(self.entry(actor, "editlog.export", object, ""))?;
         let manifest = Manifest {
             format: BUNDLE_FORMAT.to_owned(),
             origin: self.sealing(&project.key).origin(&original),

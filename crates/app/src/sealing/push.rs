@@ -43,6 +43,9 @@ impl App {
         if self.inner.config.sealing.push.is_empty() {
             return pushed;
         }
+        if let Err(error) = self.push_audit(&mut pushed) {
+            pushed.failures.push(format!("audit trail: {}", Chain(&error)));
+        }
         for key in self.inner.projects.keys() {
             match self.push_project(&key) {
                 Ok(of_project) => {
@@ -56,6 +59,38 @@ impl App {
             tracing::error!(failure, "a checkpoint could not be pushed");
         }
         pushed
+    }
+
+    /// Pushes the last checkpoint of the audit trail. That its entries are those of the checkpoints is what verifying tells.
+    fn push_audit(&self, pushed: &mut Pushed) -> Result<(), AppError> {
+        let runtime = tokio::runtime::Handle::current();
+        let Some((size, note)) = runtime.block_on(self.inner.node.audit_checkpoints(1))?.into_iter().next() else {
+            return Ok(());
+        };
+        let origin = self.audit_origin();
+        for folder in self.push_folders(&origin) {
+            let old = read_checkpoint(&folder)?.map(|note| Checkpoint::peek(&note)).transpose();
+            let old = old.map_err(|error| AppError::Conflict(format!("the checkpoint cannot be read: {error}")))?;
+            if let Some(old) = old {
+                let ours = runtime.block_on(self.inner.node.audit_checkpoint(old.size))?;
+                let ours = ours.and_then(|note| Checkpoint::peek(&note).ok());
+                if ours.is_none_or(|ours| ours.root != old.root) {
+                    pushed.failures.push(format!(
+                        "FORKED: the audit trail does not continue the {} entries that were pushed to {}",
+                        old.size,
+                        folder.display()
+                    ));
+                    continue;
+                }
+                if old.size == size {
+                    continue;
+                }
+            }
+            write(&folder.join(format!("checkpoints/{size:012}")), note.as_bytes())?;
+            write(&folder.join("checkpoint"), note.as_bytes())?;
+            pushed.checkpoints += 1;
+        }
+        Ok(())
     }
 
     fn push_project(&self, key: &ProjectKey) -> Result<Pushed, AppError> {
@@ -116,7 +151,7 @@ impl App {
     }
 
     /// Where a log is pushed to.
-    pub(super) fn push_folders(&self, origin: &str) -> Vec<PathBuf> {
+    pub(crate) fn push_folders(&self, origin: &str) -> Vec<PathBuf> {
         let targets = self.inner.config.sealing.push.iter();
         targets.map(|target| self.inner.folder.resolve(&target.folder).join(origin)).collect()
     }
@@ -179,7 +214,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), AppError> {
     fs::rename(&beside, path).map_err(fail)
 }
 
-fn read_checkpoint(folder: &Path) -> Result<Option<String>, AppError> {
+pub(crate) fn read_checkpoint(folder: &Path) -> Result<Option<String>, AppError> {
     let path = folder.join("checkpoint");
     let fail = |error: std::io::Error| AppError::Unavailable(format!("cannot read {}: {error}", path.display()));
     match fs::metadata(&path) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use stet_domain::access::Use;
 use stet_domain::project::{Project, Webapp};
-use stet_domain::{Actor, DatasetName, EventId, Key, Login, ProjectKey, WebappName};
+use stet_domain::{Actor, ActorKind, DatasetName, EventId, Key, Login, ProjectKey, WebappName};
 use stet_engine::control::Control;
 use stet_engine::live::{LinkIndex, LiveTable, TableLimits};
 use stet_engine::read::{FileSource, Fingerprint};
@@ -65,6 +65,12 @@ impl OpenWebapps {
             }
             !is_it
         });
+    }
+
+    /// Closes all tables: the next request opens them anew. Listeners are told to come again.
+    pub(crate) fn close_all(&self) {
+        self.close();
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Tells all listeners that the node is ending.
@@ -162,12 +168,18 @@ impl App {
     /// As when the webapp is opened; what was open stays then.
     pub async fn reload_original(&self, actor: &Actor, project: &str, webapp: &str) -> Result<String, AppError> {
         let found = self.authorise_webapp(actor, project, webapp, Use::Edit)?;
+        // Loading takes long: whoever is not known does not make the node work.
+        if actor.kind == ActorKind::Visitor {
+            return Err(AppError::NotSignedIn);
+        }
         let open = self.open_webapp(actor, project, webapp).await?;
         let project = found;
         let (name, definition) = find_webapp(&project, webapp)?;
         let slot = self.slot(&project.key, name);
         // The new snapshot is made beside the old one, which goes on serving.
         let next = self.load(&project, definition, open.board.clone()).await?;
+        let object = format!("dataset {}.{}", project.key, definition.original);
+        self.note(self.entry(actor, "original.reload", object, format!("by webapp {webapp}"))).await?;
         let mut place = slot.open.lock().await;
         Ok(replace(&mut place, next, Some(actor.login.clone())).await.snapshot())
     }
@@ -200,7 +212,13 @@ impl App {
         let editlogs = self.editlogs(project, &webapp.original).await?;
         let is_ours = matches!(self.editlog_place(project, &webapp.original)?, EditlogPlace::Node(_));
         let editlog = if is_ours {
-            Some(editlogs.initialise(&webapp.original).await?)
+            let is_new = !editlogs.is_initialised(&webapp.original).await?;
+            let editlog = editlogs.initialise(&webapp.original).await?;
+            if is_new {
+                let object = format!("dataset {}.{}", project.key, webapp.original.editlog());
+                self.note(self.entry_of(None, "editlog.init", object, "when its table was first opened")).await?;
+            }
+            Some(editlog)
         } else if editlogs.is_initialised(&webapp.original).await? {
             Some(editlogs.editlog(&webapp.original).await?)
         } else {

@@ -1,6 +1,7 @@
 //! `stet audit`: who did what on the node.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use stet_app::{AuditLine, AuditOutcome, AuditQuery};
 use stet_domain::LogDate;
@@ -29,8 +30,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         query: QueryArguments,
     },
-    /// Check that no entry was altered: exit code 1 if one was
-    Verify,
+    /// Check that no entry was altered, added, taken out or cut off: exit code 1 if one was
+    Verify {
+        /// Also compare with a checkpoint that was kept elsewhere
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Vec<PathBuf>,
+    },
 }
 
 /// Which entries.
@@ -103,9 +108,29 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 }
             }
         }
-        Command::Verify => match app.verify_audit(&actor).await? {
-            (count, None) => output::print(&format!("All {count} entries of the audit trail are as they were written")),
-            (_, Some(id)) => Err(Failure::no(format!("entry {id} of the audit trail is not as it was written"))),
-        },
+        Command::Verify { checkpoint } => {
+            let mut given = Vec::new();
+            for path in checkpoint {
+                let note = std::fs::read_to_string(&path)
+                    .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+                given.push((note, path.display().to_string()));
+            }
+            let found = app.verify_audit(&actor, given).await?;
+            if !found.problems.is_empty() {
+                return Err(Failure::no(found.problems.join("\n")));
+            }
+            output::print(&format!(
+                "All {} entries of the audit trail are as they were written and sealed",
+                found.entries
+            ))?;
+            match found.outside.as_slice() {
+                [] => output::note(
+                    "Compared with the node's own checkpoints alone: keep some elsewhere ([sealing] push in stet.toml, or \
+                     --checkpoint FILE)",
+                ),
+                places => output::print(&format!("Compared with the checkpoints in {}", places.join(", ")))?,
+            }
+            Ok(())
+        }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> Result<(), Fai
     let config = NodeConfig::read(&folder)?;
     let _lock = ServeLock::take(&folder)?;
     let app = App::open(&folder, Clock::System).await?;
+    app.check_secrets().await?;
     app.recover_builds().await?;
     app.recover_runs().await?;
     app.clear_incoming();

@@ -51,6 +51,11 @@ pub(crate) enum Command {
         /// The user's login
         login: String,
     },
+    /// Take the second factor away of a user who cannot show it any more, and end the user's sessions
+    ResetSecondFactor {
+        /// The user's login
+        login: String,
+    },
     /// Set a user's password and end the user's sessions
     Password {
         /// The user's login
@@ -111,6 +116,10 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         Command::Enable { login } => {
             app.set_user_disabled(&actor, &login, false).await?;
             output::print(&format!("{login} can sign in again"))
+        }
+        Command::ResetSecondFactor { login } => {
+            app.reset_second_factor(&actor, &login).await?;
+            output::print(&format!("Took the second factor of {login} away and ended the sessions"))
         }
         Command::Password { login, password } => {
             let password = password.read(&login)?;

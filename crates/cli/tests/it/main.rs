@@ -5,6 +5,7 @@
 mod building;
 mod bundles;
 mod checking;
+mod connections;
 mod crash;
 mod demo;
 mod editlogs;

@@ -1,8 +1,9 @@
 //! Running the binary on nodes of temporary folders.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -156,6 +157,8 @@ pub struct Server {
     pub url: String,
     /// What it printed until it told its address.
     pub greeting: String,
+    /// What it wrote to stderr.
+    log: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
@@ -180,8 +183,15 @@ impl Server {
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| _ = sender.send(line)));
         drop(receiver);
         let mut stderr = child.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Server { child, url, greeting }
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            let mut piece = [0; 8192];
+            while let Ok(bytes @ 1..) = stderr.read(&mut piece) {
+                kept.lock().unwrap().extend_from_slice(&piece[..bytes]);
+            }
+        });
+        Server { child, url, greeting, log }
     }
 
     /// Asks it to stop and waits; gives the exit code.
@@ -189,6 +199,11 @@ impl Server {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         self.child.wait().unwrap().code()
+    }
+
+    /// What it has written to stderr.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
     }
 
     pub fn client(&self, token: &str) -> Client {

@@ -7,9 +7,10 @@ use stet_app::NewToken;
 use stet_domain::access::Scopes;
 
 use super::{Answer, Shared};
-use crate::auth::Signed;
+use crate::auth::{New, Signed};
 use crate::error::Problem;
 use crate::extract::{Body, Path};
+use crate::views::account::{CodeBody, EnrolmentView, PasswordBody, RecoveryCodesView, SecondFactorView};
 use crate::views::admin::{
     NewTokenBody, PasswordChangeBody, SessionsView, TokenSecretView, TokenView, TokensView, scopes,
 };
@@ -87,5 +88,58 @@ pub(crate) async fn revoke_token(
 ) -> Result<StatusCode, Problem> {
     server.app.revoke_token(&signed.actor, signed.actor.login.as_str(), &name).await?;
     server.session_ended();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How one's second factor stands.
+#[utoipa::path(get, path = "/api/v1/account/second-factor", tag = "account", responses(
+    (status = 200, description = "Whether it is in force", body = SecondFactorView),
+))]
+pub(crate) async fn second_factor(State(server): Shared, New { signed, .. }: New) -> Answer<SecondFactorView> {
+    Ok(Json(server.app.second_factor(&signed.actor).await?.into()))
+}
+
+/// Begin a second factor. It is in force once its first code is shown.
+#[utoipa::path(post, path = "/api/v1/account/second-factor", tag = "account", request_body = PasswordBody, responses(
+    (status = 200, description = "What an app on a phone makes codes of", body = EnrolmentView),
+    (status = 422, description = "The password is another one, or a second factor is in force"),
+))]
+pub(crate) async fn begin_second_factor(
+    State(server): Shared,
+    New { signed, .. }: New,
+    Body(body): Body<PasswordBody>,
+) -> Answer<EnrolmentView> {
+    let secret = signed.credential.secret();
+    Ok(Json(server.app.begin_second_factor(&signed.actor, secret, body.password).await?.into()))
+}
+
+/// Show the first code: the second factor is in force. The answer has recovery codes, this once.
+#[utoipa::path(post, path = "/api/v1/account/second-factor/confirm", tag = "account", request_body = CodeBody, responses(
+    (status = 200, description = "In force", body = RecoveryCodesView),
+    (status = 422, description = "The code is wrong"),
+))]
+pub(crate) async fn confirm_second_factor(
+    State(server): Shared,
+    New { signed, .. }: New,
+    Body(body): Body<CodeBody>,
+) -> Answer<RecoveryCodesView> {
+    let recovery_codes =
+        server.app.confirm_second_factor(&signed.actor, signed.credential.secret(), &body.code).await?;
+    server.session_ended();
+    Ok(Json(RecoveryCodesView { recovery_codes }))
+}
+
+/// Take one's second factor away.
+#[utoipa::path(post, path = "/api/v1/account/second-factor/remove", tag = "account", request_body = PasswordBody,
+    responses(
+        (status = 204, description = "Taken away"),
+        (status = 409, description = "There is none, or the node asks for one"),
+    ))]
+pub(crate) async fn remove_second_factor(
+    State(server): Shared,
+    signed: Signed,
+    Body(body): Body<PasswordBody>,
+) -> Result<StatusCode, Problem> {
+    server.app.remove_second_factor(&signed.actor, signed.credential.secret(), body.password).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -65,6 +65,9 @@ pub(crate) async fn change_user(
     if let Some(disabled) = body.disabled {
         app.set_user_disabled(&signed.actor, &login, disabled).await?;
     }
+    if body.reset_second_factor {
+        app.reset_second_factor(&signed.actor, &login).await?;
+    }
     // Live streams look at their session at once.
     server.session_ended();
     Ok(StatusCode::NO_CONTENT)

@@ -125,7 +125,7 @@ pub(crate) async fn download(
     signed: Signed,
     Path(digest): Path<String>,
 ) -> Result<Response, Problem> {
-    let bundle = server.app.bundle(&signed.actor, &digest).await?;
+    let bundle = server.app.take_bundle(&signed.actor, &digest).await?;
     let file = tokio::fs::File::open(&bundle.path).await.map_err(AppError::internal)?;
     let chunks = tokio_stream::StreamExt::map(chunks_of(file), |chunk| chunk);
     let name = format!("attachment; filename=\"{}-{}.bundle\"", bundle.record.project, bundle.record.sequence);

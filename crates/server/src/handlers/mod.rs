@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod builds;
 pub(crate) mod bundles;
+pub(crate) mod connections;
 pub(crate) mod datasets;
 pub(crate) mod log;
 pub(crate) mod node;

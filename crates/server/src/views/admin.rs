@@ -51,6 +51,9 @@ pub(crate) struct UserChangeBody {
     pub(crate) profile: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) disabled: Option<bool>,
+    /// True to take the second factor away of somebody who cannot show it any more.
+    #[serde(default)]
+    pub(crate) reset_second_factor: bool,
 }
 
 /// One's present and new password. Without `Debug`, so that they are never logged.

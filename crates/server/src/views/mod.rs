@@ -2,8 +2,10 @@
 //!
 //! A cell is always canonical text or null, never a JSON number: 64-bit integers survive every client.
 
+pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod build;
+pub(crate) mod connection;
 pub(crate) mod csv;
 pub(crate) mod deploy;
 pub(crate) mod edit;

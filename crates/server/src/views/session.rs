@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 pub(crate) struct SignInBody {
     pub(crate) login: String,
     pub(crate) password: String,
+    /// The code of the second factor, or a recovery code: when the answer asks for it.
+    pub(crate) code: Option<String>,
 }
 
 /// Who is signed in, and where.
@@ -18,6 +20,8 @@ pub(crate) struct SignInBody {
 pub(crate) struct SessionView {
     user: UserView,
     node: NodeView,
+    /// Whether a second factor has to be set up before anything else.
+    second_factor_due: bool,
 }
 
 /// A user.
@@ -41,8 +45,9 @@ pub(crate) struct NodeView {
 }
 
 impl SessionView {
-    pub(crate) fn new(actor: &Actor, node: &NodeConfig) -> SessionView {
+    pub(crate) fn new(actor: &Actor, node: &NodeConfig, second_factor_due: bool) -> SessionView {
         SessionView {
+            second_factor_due,
             user: UserView {
                 login: actor.login.to_string(),
                 name: actor.display_name.clone(),

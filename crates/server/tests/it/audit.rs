@@ -59,7 +59,8 @@ async fn who_did_what_is_in_the_trail_with_address_and_outcome() {
     assert_eq!(next[0]["id"].as_i64().unwrap() + 1, page["events"][1]["id"].as_i64().unwrap());
     admin.get("/api/v1/audit?from=yesterday").await.expect_status(422).problem();
 
-    assert_eq!(node.app.verify_audit(&shell()).await.expect("verified").1, None);
+    let found = node.app.verify_audit(&shell(), Vec::new()).await.expect("verified");
+    assert_eq!((found.problems, found.sealed), (Vec::new(), found.entries));
 }
 
 fn shell() -> stet_domain::Actor {
@@ -176,4 +177,70 @@ async fn a_token_does_what_its_scopes_say_and_no_more() {
         client.get("/api/v1/account/sessions").await.expect_status(403);
     }
     admin.post("/api/v1/account/tokens", &json!({ "name": "none", "scopes": [] })).await.expect_status(422);
+}
+
+#[tokio::test]
+async fn bundles_deployments_scenarios_reloads_and_exports_are_in_the_trail() {
+    let node = TestNode::start().await;
+    let admin = node.signed_in(ADMIN).await;
+    let project = format!("/api/v1/projects/{}", stet_testkit::PROJECT);
+    admin.get(crate::STRIKES).await.expect_status(200);
+    let bundle = admin.post(&format!("{project}/bundles"), &json!({})).await.expect_status(201).json();
+    let digest = bundle["digest"].as_str().expect("a digest");
+    admin.get(&format!("/api/v1/bundles/{digest}/file")).await.expect_status(200);
+    // The node does not trust its own bundles: what is refused is told as well.
+    admin.post(&format!("/api/v1/bundles/{digest}/activate"), &json!({})).await.expect_status(422);
+    let run =
+        admin.post(&format!("{project}/scenarios/commit_edits_strikes/runs"), &json!({})).await.expect_status(202);
+    let run = run.json()["id"].as_str().expect("an id").parse().expect("a UUID");
+    node.app.wait_for_run(&shell(), stet_testkit::PROJECT, run).await.expect("it ends");
+    admin.post(&format!("{}/reload", crate::STRIKES), &json!({})).await.expect_status(200);
+    admin.get("/webapps/BIRDSTRIKES/correct-strikes/read-all-edits").await.expect_status(200);
+
+    for (action, user, object, outcome) in [
+        ("editlog.init", "system", "dataset BIRDSTRIKES.strikes_editlog", "done"),
+        ("bundle.create", ADMIN, "project BIRDSTRIKES, bundle ", "done"),
+        ("bundle.export", ADMIN, "project BIRDSTRIKES, bundle ", "done"),
+        ("deploy.refuse", ADMIN, "project BIRDSTRIKES, bundle ", "refused"),
+        ("scenario.start", ADMIN, "scenario BIRDSTRIKES.commit_edits_strikes", "done"),
+        ("build.end", ADMIN, "dataset BIRDSTRIKES.", "done"),
+        ("scenario.end", ADMIN, "scenario BIRDSTRIKES.commit_edits_strikes", "done"),
+        ("original.reload", ADMIN, "dataset BIRDSTRIKES.strikes", "done"),
+        ("dataset.export", ADMIN, "dataset BIRDSTRIKES.strikes_editlog", "done"),
+    ] {
+        let events = trail(&admin, &format!("action={action}")).await;
+        let event = events.first().unwrap_or_else(|| panic!("no {action}"));
+        assert_eq!((&event["user"], &event["outcome"]), (&json!(user), &json!(outcome)), "{event}");
+        assert!(event["object"].as_str().is_some_and(|told| told.starts_with(object)), "{event}");
+    }
+    let found = node.app.verify_audit(&shell(), Vec::new()).await.expect("verified");
+    assert_eq!((found.problems, found.sealed), (Vec::new(), found.entries));
+}
+
+#[tokio::test]
+async fn a_trail_that_does_not_continue_a_checkpoint_kept_elsewhere_is_found_out() {
+    let node = Setup::default().config("[sealing]\npush = [{ folder = \"kept\" }]").start().await;
+    node.visitor().sign_in(READER, "wrong").await.expect_status(401);
+    let push = async |node: &TestNode| {
+        let app = node.app.clone();
+        tokio::task::spawn_blocking(move || app.push_checkpoints()).await.expect("pushed")
+    };
+    assert_eq!(push(&node).await.failures, Vec::<String>::new());
+    node.signed_in(ADMIN).await;
+    let verify = async |node: &TestNode| node.app.verify_audit(&shell(), Vec::new()).await.expect("verified");
+    let found = verify(&node).await;
+    assert_eq!((found.problems, found.outside.len()), (Vec::new(), 1));
+
+    // Whoever has the key makes another history, in which the refused sign-in never was.
+    let key = std::fs::read_to_string(node.folder().join("sealing.key")).expect("the key");
+    let kept = format!("[sealing]\npush = [{{ folder = \"{}\" }}]", node.folder().join("kept").display());
+    let other = Setup::default().config(&kept).file("sealing.key", &key).start().await;
+    assert!(verify(&other).await.problems.join("\n").contains("TRUNCATED"));
+    for _ in 0..3 {
+        other.signed_in(ADMIN).await;
+    }
+    let problems = verify(&other).await.problems.join("\n");
+    assert!(problems.contains("FORKED") && problems.contains("kept"), "{problems}");
+    let pushed = push(&other).await;
+    assert!(pushed.failures.iter().any(|failure| failure.contains("FORKED")), "{pushed:?}");
 }

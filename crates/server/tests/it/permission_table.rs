@@ -135,6 +135,7 @@ fn filled(path: &str, project: &str, build: &str) -> String {
         // Things that only administrators manage, of their own for each route, so that each is there when it is asked for.
         .replace("{login}/tokens/{name}", "unlisted/tokens/spare")
         .replace("{group}/members/{login}", "makers/members/disabled")
+        .replace("{connection}", "no-such-connection")
         .replace("{group}", "spare")
         .replace("{login}", "unlisted")
         .replace("{session}", "0123456789abcdef")
@@ -160,9 +161,16 @@ fn body(route: &str, row: usize) -> Value {
             json!({ "primaryKeys": known, "column": "diverted_to", "value": "DFW" })
         }
         "POST /api/v1/account/password" => json!({ "current_password": "x", "new_password": "a new password" }),
+        "POST /api/v1/account/second-factor" | "POST /api/v1/account/second-factor/remove" => {
+            json!({ "password": "x" })
+        }
+        "POST /api/v1/account/second-factor/confirm" => json!({ "code": "000000" }),
         "POST /api/v1/account/tokens" => json!({ "name": format!("row {row}") }),
         "POST /api/v1/users" => json!({ "login": "new", "profile": "reader", "password": "a new password" }),
         "POST /api/v1/groups" => json!({ "name": "new" }),
+        "POST /api/v1/connections" => {
+            json!({ "name": "new", "host": "localhost", "database": "none", "user": "none" })
+        }
         _ => json!({}),
     }
 }

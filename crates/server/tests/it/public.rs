@@ -148,3 +148,21 @@ async fn nobody_is_called_like_somebody_who_has_not_signed_in() {
         assert!(node.app.add_user(&shell, user).await.is_err(), "{login:?} {name:?}");
     }
 }
+
+#[tokio::test]
+async fn visitors_read_so_often_and_never_load_an_original_again() {
+    let node = node("public = \"edit\"\n").await;
+    let visitor = node.visitor();
+    visitor.post(&format!("{TABLE}/reload"), &json!({})).await.expect_status(401).problem();
+    let mut last = 200;
+    let mut requests = 1;
+    while last == 200 && requests <= stet_app::VISITOR_REQUESTS_MAX {
+        last = visitor.get(TABLE).await.status;
+        requests += 1;
+    }
+    assert_eq!(last, 429, "after {requests} requests");
+    let answer = visitor.post(&format!("{TABLE}/rows/query"), &json!({})).await.expect_status(429);
+    assert_eq!(answer.header("retry-after"), Some("60"));
+    // Whoever signs in is somebody else.
+    node.signed_in(READER).await.get(TABLE).await.expect_status(200);
+}

@@ -3,16 +3,36 @@
 //!
 //! The hash of an entry is SHA-256 over the hash of the entry before (32 zero bytes for the first) and the entry's fields in
 //! order, each as its length in bytes (8 bytes, big-endian) and its UTF-8 text; numbers are decimal texts.
+//!
+//! The same fields are the leaf of a Merkle tree (RFC 6962), whose root is signed as a checkpoint in the transaction of the
+//! entry, as those of editlogs are.
 
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use sha2::{Digest, Sha256};
 use stet_domain::LogDate;
+use stet_editlog::tree::Tree;
+use stet_editlog::{Checkpoint, Hash, SignerKey};
+
+use std::sync::Arc;
 
 use super::{NodeDatabase, date, limit_of};
 use crate::error::StoreError;
 
 /// The longest text of one field, in characters; what is longer is cut, since much of it was typed by strangers.
 const FIELD_CHARACTERS_MAX: usize = 500;
+
+pub(super) const TABLES: &str = "
+CREATE TABLE audit_tree (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  size INTEGER NOT NULL,
+  peaks BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE audit_checkpoints (
+  size INTEGER NOT NULL PRIMARY KEY,
+  note TEXT NOT NULL
+) STRICT;
+";
 
 /// What happened, to be written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,24 +158,78 @@ impl NodeDatabase {
         .await
     }
 
-    /// The place of the first entry whose hash does not fit, if there is one, and how many entries there are. Reads all.
-    pub async fn verify_audit(&self) -> Result<(u64, Option<i64>), StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM audit_events ORDER BY id"))?;
-            let mut previous = FIRST;
-            let mut count = 0;
-            for entry in statement.query_map([], from_row)? {
-                let entry = entry?;
-                count += 1;
-                if u64::try_from(entry.id) != Ok(count) || entry.hash != hash(&previous, entry.id, &entry.event) {
-                    return Ok((count, Some(entry.id)));
-                }
-                previous = entry.hash;
-            }
-            Ok((count, None))
+    /// The same database, whose audit trail is sealed by this key.
+    pub fn sealed(self, signer: Arc<SignerKey>) -> NodeDatabase {
+        NodeDatabase { signer: Some(signer), ..self }
+    }
+
+    /// The last checkpoints of the trail as signed notes, newest first, with the sizes that they are kept under.
+    pub async fn audit_checkpoints(&self, limit: usize) -> Result<Vec<(u64, String)>, StoreError> {
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT size, note FROM audit_checkpoints ORDER BY size DESC LIMIT ?1")?;
+            let notes = statement
+                .query_map([limit_of(limit)], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
+            Ok(notes.collect::<Result<_, _>>()?)
         })
         .await
     }
+
+    /// The checkpoint of a size, if it is kept.
+    pub async fn audit_checkpoint(&self, size: u64) -> Result<Option<String>, StoreError> {
+        self.read(move |connection| {
+            let sql = "SELECT note FROM audit_checkpoints WHERE size = ?1";
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            Ok(connection.query_row(sql, [size], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
+    /// Reads the whole trail and works out its hashes and its tree, to compare with those that are kept and with `roots`:
+    /// sizes and what the root has to be there.
+    pub async fn verify_audit(&self, mut roots: Vec<(u64, Hash)>) -> Result<AuditCheck, StoreError> {
+        roots.sort_unstable_by_key(|(size, _)| *size);
+        self.read(move |connection| {
+            let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM audit_events ORDER BY id"))?;
+            let mut check = AuditCheck::default();
+            let mut previous = FIRST;
+            let mut tree = Tree::new();
+            let mut roots = roots.into_iter().peekable();
+            while roots.next_if(|(size, root)| *size == 0 && *root == tree.root()).is_some() {}
+            for entry in statement.query_map([], from_row)? {
+                let entry = entry?;
+                check.entries += 1;
+                let (leaf, hash) = hashes(&previous, entry.id, &entry.event);
+                if check.altered.is_none() && (u64::try_from(entry.id) != Ok(check.entries) || entry.hash != hash) {
+                    check.altered = Some(entry.id);
+                }
+                previous = entry.hash;
+                tree.append(leaf);
+                while let Some((size, root)) = roots.next_if(|(size, _)| *size <= check.entries) {
+                    if size != check.entries || root != tree.root() {
+                        check.forked.push(size);
+                    }
+                }
+            }
+            // A checkpoint of more entries than there are: the end was cut off.
+            check.truncated = roots.map(|(size, _)| size).collect();
+            Ok(check)
+        })
+        .await
+    }
+}
+
+/// What a look at the whole trail found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditCheck {
+    /// How many entries there are.
+    pub entries: u64,
+    /// The place of the first entry whose hash does not fit, if there is one.
+    pub altered: Option<i64>,
+    /// The sizes at which the tree has another root than it should.
+    pub forked: Vec<u64>,
+    /// The sizes that the trail should have reached and has not.
+    pub truncated: Vec<u64>,
 }
 
 impl AuditQuery {
@@ -210,8 +284,12 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditEvent> {
     })
 }
 
-/// Writes an entry in the transaction of what it tells of.
-pub(super) fn append(connection: &Connection, event: &NewAuditEvent) -> rusqlite::Result<()> {
+/// Writes an entry in the transaction of what it tells of, and seals it.
+pub(super) fn append(
+    connection: &Connection,
+    event: &NewAuditEvent,
+    signer: Option<&SignerKey>,
+) -> rusqlite::Result<()> {
     let cut = |text: &str| text.chars().take(FIELD_CHARACTERS_MAX).collect::<String>();
     let event = NewAuditEvent {
         user: cut(&event.user),
@@ -224,6 +302,7 @@ pub(super) fn append(connection: &Connection, event: &NewAuditEvent) -> rusqlite
     let mut statement = connection.prepare_cached("SELECT id, hash FROM audit_events ORDER BY id DESC LIMIT 1")?;
     let last = statement.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional()?;
     let (id, previous) = last.map_or((1, FIRST), |(id, hash)| (id + 1, hash));
+    let (leaf, hash) = hashes(&previous, id, &event);
     connection.execute(
         "INSERT INTO audit_events (id, at, user, action, object, address, outcome, detail, hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -236,21 +315,53 @@ pub(super) fn append(connection: &Connection, event: &NewAuditEvent) -> rusqlite
             &event.address,
             event.outcome.as_str(),
             &event.detail,
-            hash(&previous, id, &event),
+            hash,
         ),
     )?;
+    signer.map_or(Ok(()), |signer| seal(connection, id, leaf, signer))
+}
+
+/// The name of the trail in its checkpoints: that of the key, and what it is.
+pub(super) fn origin(signer: &SignerKey) -> String {
+    format!("{}/audit", signer.verifier().name())
+}
+
+/// Adds the leaf of the entry that was just written to the tree, with those of entries that came without a key, and signs.
+fn seal(connection: &Connection, id: i64, leaf: Hash, signer: &SignerKey) -> rusqlite::Result<()> {
+    let kept = connection
+        .query_row("SELECT size, peaks FROM audit_tree", [], |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, Vec<u8>>(1)?))
+        })
+        .optional()?;
+    let peaks = |bytes: Vec<u8>| bytes.chunks(32).map(Hash::from_slice).collect::<Option<Vec<Hash>>>();
+    // A tree that was tampered with is made anew from the entries: the checkpoints that were signed tell.
+    let tree = kept.and_then(|(size, bytes)| Tree::from_peaks(size, peaks(bytes)?));
+    let mut tree = tree.filter(|tree| i64::try_from(tree.size()).is_ok_and(|size| size < id)).unwrap_or_default();
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM audit_events WHERE id > ?1 AND id < ?2 ORDER BY id"))?;
+    for entry in statement.query_map((i64::try_from(tree.size()).unwrap_or(i64::MAX), id), from_row)? {
+        let entry = entry?;
+        tree.append(hashes(&FIRST, entry.id, &entry.event).0);
+    }
+    tree.append(leaf);
+    let (size, root) = (tree.size(), tree.root());
+    let peaks: Vec<u8> = tree.peaks().iter().flat_map(|hash| hash.0).collect();
+    connection.execute("INSERT OR REPLACE INTO audit_tree (only, size, peaks) VALUES (1, ?1, ?2)", (id, peaks))?;
+    let note = Checkpoint { origin: origin(signer), size, root, extensions: Vec::new() }.sign(signer).to_string();
+    connection.execute("INSERT OR REPLACE INTO audit_checkpoints (size, note) VALUES (?1, ?2)", (id, note))?;
     Ok(())
 }
 
-fn hash(previous: &[u8; 32], id: i64, event: &NewAuditEvent) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(previous);
+/// The leaf of an entry, and its hash in the chain.
+fn hashes(previous: &[u8; 32], id: i64, event: &NewAuditEvent) -> (Hash, [u8; 32]) {
     let (id, at) = (id.to_string(), event.at.micros().to_string());
     let address = event.address.as_deref().unwrap_or_default();
     let fields = [&id, &at, &event.user, &event.action, &event.object, address, event.outcome.as_str(), &event.detail];
+    let mut bytes = Vec::new();
     for field in fields {
-        hash.update((field.len() as u64).to_be_bytes());
-        hash.update(field.as_bytes());
+        bytes.extend((field.len() as u64).to_be_bytes());
+        bytes.extend(field.as_bytes());
     }
-    hash.finalize().into()
+    let chained = Sha256::new().chain_update(previous).chain_update(&bytes).finalize();
+    (Hash::leaf(&bytes), chained.into())
 }

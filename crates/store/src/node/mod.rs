@@ -1,14 +1,18 @@
-//! The node's own database: users, groups, sessions, API tokens, sign-in attempts, builds, and the audit trail. Never data of a project, and never a
-//! secret that could be used: passwords and tokens are there as hashes only.
+//! The node's own database: users, groups, sessions, API tokens, sign-in attempts, connections, builds, and the audit
+//! trail. Never data of a project, and never a secret that could be used: passwords and tokens are there as hashes only, and
+//! what has to be known again is sealed by a key that is elsewhere.
 //!
 //! It has no clock: every time is passed in, in microseconds since the epoch as a [`LogDate`].
 
 mod audit;
 mod builds;
+mod connections;
 mod deployments;
 mod groups;
+mod identities;
 mod scenarios;
 mod schema;
+mod second_factors;
 mod sessions;
 mod sign_in;
 mod tokens;
@@ -22,17 +26,21 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 use stet_domain::LogDate;
+use stet_editlog::SignerKey;
 use uuid::Uuid;
 
-pub use self::audit::{AuditEvent, AuditOutcome, AuditQuery, NewAuditEvent};
+pub use self::audit::{AuditCheck, AuditEvent, AuditOutcome, AuditQuery, NewAuditEvent};
 pub use self::builds::{Build, BuildLogLine, LOG_LINES_MAX, NewLogLine};
+pub use self::connections::{SealedBytes, SecretKind, SecretPlace, StoredConnection};
 pub use self::deployments::{
     ApprovalRecord, BundleRecord, DEPLOY_EVENTS_MAX, DeployEvent, DeployToken, Deployment, NewDeployEvent,
     NewDeployToken,
 };
 pub use self::groups::Group;
+pub use self::identities::Identity;
 pub use self::scenarios::{RUN_LOG_LINES_MAX, ScenarioLogLine, ScenarioRun};
-pub use self::sessions::{ListedSession, NewSession, Session};
+pub use self::second_factors::SecondFactor;
+pub use self::sessions::{ListedSession, NewSession, Session, SessionMethod};
 pub use self::sign_in::SignInFailures;
 pub use self::tokens::{ApiToken, NewApiToken};
 pub use self::users::{NewUser, PasswordHash, User};
@@ -58,6 +66,8 @@ pub struct NodeDatabase {
     watcher: Arc<Mutex<Option<Connection>>>,
     /// What each write of this handle is told as in the audit trail; see [`NodeDatabase::audited`].
     audit: Option<NewAuditEvent>,
+    /// What signs the audit trail; see [`NodeDatabase::sealed`].
+    signer: Option<Arc<SignerKey>>,
 }
 
 /// Which node this database belongs to.
@@ -92,6 +102,7 @@ impl NodeDatabase {
             readers: Pool::new(path, Access::Read, READ_CONNECTIONS_MAX, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
             watcher: Arc::default(),
             audit: None,
+            signer: None,
         })
     }
 
@@ -138,7 +149,7 @@ impl NodeDatabase {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = self.writer.path().to_owned();
-        let audit = self.audit.clone();
+        let (audit, signer) = (self.audit.clone(), self.signer.clone());
         self.writer
             .run(move |connection| {
                 let transaction = connection
@@ -146,7 +157,7 @@ impl NodeDatabase {
                     .map_err(|error| StoreError::from_engine(&path, Doing::Writing, error))?;
                 let result = work(&transaction).map_err(|error| error.at(&path, Doing::Writing))?;
                 if let Some(entry) = &audit {
-                    audit::append(&transaction, entry)
+                    audit::append(&transaction, entry, signer.as_deref())
                         .map_err(|error| StoreError::from_engine(&path, Doing::Writing, error))?;
                 }
                 transaction.commit().map_err(|error| StoreError::from_engine(&path, Doing::Committing, error))?;

@@ -129,6 +129,10 @@ CREATE INDEX known_devices_by_login ON known_devices (login, last_used_at);
 ALTER TABLE sessions ADD COLUMN client TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
 ",
+    super::connections::TABLES,
+    super::second_factors::TABLES,
+    super::identities::TABLES,
+    super::audit::TABLES,
 ];
 
 /// Brings the tables to this version.

@@ -24,6 +24,42 @@ pub struct NewSession {
     pub client: String,
     /// What the client called itself.
     pub agent: String,
+    /// What the user showed.
+    pub method: SessionMethod,
+}
+
+/// What a user showed to begin a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionMethod {
+    /// A password alone.
+    Password,
+    /// A password and a second factor.
+    SecondFactor,
+    /// Whatever another provider asks for.
+    Provider,
+}
+
+impl SessionMethod {
+    /// As it is kept.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionMethod::Password => "password",
+            SessionMethod::SecondFactor => "second_factor",
+            SessionMethod::Provider => "provider",
+        }
+    }
+}
+
+impl std::str::FromStr for SessionMethod {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "password" => Ok(SessionMethod::Password),
+            "second_factor" => Ok(SessionMethod::SecondFactor),
+            "provider" => Ok(SessionMethod::Provider),
+            other => Err(format!("`{other}` is no way to sign in")),
+        }
+    }
 }
 
 /// A session in a list.
@@ -50,6 +86,8 @@ pub struct Session {
     pub created_at: LogDate,
     /// From when on the session is no longer good.
     pub expires_at: LogDate,
+    /// What the user showed.
+    pub method: SessionMethod,
 }
 
 impl NodeDatabase {
@@ -61,8 +99,8 @@ impl NodeDatabase {
                 return Err(StoreError::NoSuchUser { login: session.login }.into());
             }
             transaction.execute(
-                "INSERT INTO sessions (token_hash, login, created_at, expires_at, client, agent)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO sessions (token_hash, login, created_at, expires_at, client, agent, method)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 (
                     session.token_hash.0,
                     session.login.as_str(),
@@ -70,6 +108,7 @@ impl NodeDatabase {
                     session.expires_at.micros(),
                     session.client,
                     session.agent,
+                    session.method.as_str(),
                 ),
             )?;
             transaction.execute(
@@ -91,12 +130,17 @@ impl NodeDatabase {
     pub async fn session(&self, token_hash: TokenHash, now: LogDate) -> Result<Option<Session>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT sessions.created_at, sessions.expires_at, {} FROM sessions JOIN users USING (login)
+                "SELECT sessions.created_at, sessions.expires_at, sessions.method, {} FROM sessions JOIN users USING (login)
                  WHERE token_hash = ?1 AND expires_at > ?2 AND NOT disabled",
                 users::COLUMNS
             ))?;
             let session = statement.query_row((token_hash.0, now.micros()), |row| {
-                Ok(Session { created_at: date(row, 0)?, expires_at: date(row, 1)?, user: users::from_row(row, 2)? })
+                Ok(Session {
+                    created_at: date(row, 0)?,
+                    expires_at: date(row, 1)?,
+                    method: super::parsed(row, 2)?,
+                    user: users::from_row(row, 3)?,
+                })
             });
             Ok(session.optional()?)
         })

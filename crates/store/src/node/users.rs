@@ -87,25 +87,7 @@ fn groups(row: &Row<'_>, column: usize) -> rusqlite::Result<BTreeSet<GroupName>>
 impl NodeDatabase {
     /// Creates a user. Fails with `LoginTaken`, also for `none`, which stands for visitors who have not signed in.
     pub async fn create_user(&self, user: NewUser) -> Result<(), StoreError> {
-        self.write(move |transaction| {
-            let taken = user.login.as_str().eq_ignore_ascii_case(Login::none().as_str())
-                || find(transaction, user.login.as_str())?.is_some();
-            if taken {
-                return Err(StoreError::LoginTaken { login: user.login }.into());
-            }
-            transaction.execute(
-                "INSERT INTO users (login, display_name, profile, password_hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                (
-                    user.login.as_str(),
-                    user.display_name,
-                    user.profile.as_str(),
-                    user.password_hash.map(|hash| hash.0),
-                    user.created_at.micros(),
-                ),
-            )?;
-            Ok(())
-        })
-        .await
+        self.write(move |transaction| insert(transaction, user)).await
     }
 
     /// The user with this login in any case, disabled or not.
@@ -195,6 +177,26 @@ impl NodeDatabase {
         })
         .await
     }
+}
+
+/// [`NodeDatabase::create_user`] in a transaction.
+pub(super) fn insert(connection: &Connection, user: NewUser) -> Result<(), Failure> {
+    let taken = user.login.as_str().eq_ignore_ascii_case(Login::none().as_str())
+        || find(connection, user.login.as_str())?.is_some();
+    if taken {
+        return Err(StoreError::LoginTaken { login: user.login }.into());
+    }
+    connection.execute(
+        "INSERT INTO users (login, display_name, profile, password_hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (
+            user.login.as_str(),
+            user.display_name,
+            user.profile.as_str(),
+            user.password_hash.map(|hash| hash.0),
+            user.created_at.micros(),
+        ),
+    )?;
+    Ok(())
 }
 
 /// The user with this login in any case.

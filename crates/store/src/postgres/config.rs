@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::config::SslMode;
@@ -67,7 +68,30 @@ pub enum PasswordPlace {
     File(PathBuf),
     /// An environment variable.
     Environment(String),
+    /// Sealed by the node.
+    Sealed(SealedPassword),
 }
+
+/// Opens a sealed password at each connection; what is wrong if it cannot, in words.
+pub type OpenPassword = dyn Fn() -> Result<String, String> + Send + Sync;
+
+/// A password that is opened at each connection and kept nowhere.
+#[derive(Clone)]
+pub struct SealedPassword(pub Arc<OpenPassword>);
+
+impl fmt::Debug for SealedPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedPassword(..)")
+    }
+}
+
+impl PartialEq for SealedPassword {
+    fn eq(&self, other: &SealedPassword) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SealedPassword {}
 
 /// How a connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +105,15 @@ pub enum Encryption {
 }
 
 impl Encryption {
+    /// As it is written in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Encryption::VerifyFull => "verify-full",
+            Encryption::Require => "require",
+            Encryption::Disable => "disable",
+        }
+    }
+
     /// The default for a host: full verification, unless the connection does not leave the machine.
     pub fn for_host(host: &str) -> Encryption {
         let local = host.starts_with('/')
@@ -217,6 +250,7 @@ impl PostgresConfig {
         let wrong = |reason: String| StoreError::CannotConnect { connection: self.to_string(), reason, source: None };
         match &self.password {
             PasswordPlace::None => Ok(None),
+            PasswordPlace::Sealed(SealedPassword(open)) => open().map(Some).map_err(wrong),
             PasswordPlace::Environment(name) => match std::env::var(name) {
                 Ok(password) if !password.is_empty() => Ok(Some(password)),
                 _ => Err(wrong(format!("the environment variable `{name}` with its password is not set"))),

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use build::{AppliedInside, ApplyInside, TableWritten};
-pub use config::{Encryption, NodeIdentity, PasswordPlace, PostgresConfig};
+pub use config::{Encryption, NodeIdentity, OpenPassword, PasswordPlace, PostgresConfig, SealedPassword};
 pub use rows::{RowSource, TableColumn, TablePrint, TextRow};
 pub(crate) use session::{Link, Pool, Session, start_thread};
 pub(crate) use text::{Micros, NAME_BYTES_MAX, decode, encode, literal, quoted};

@@ -45,6 +45,7 @@ fn session(n: u8, name: &str, created_at: i64) -> NewSession {
         sessions_max: 3,
         client: String::new(),
         agent: String::new(),
+        method: stet_store::node::SessionMethod::Password,
     }
 }
 
@@ -395,7 +396,8 @@ async fn an_entry_of_the_audit_trail_is_never_changed_and_an_altered_one_is_foun
     for action in ["user.add", "user.disable", "user.enable"] {
         database.append_audit(entry(action)).await.unwrap();
     }
-    assert_eq!(database.verify_audit().await.unwrap(), (3, None));
+    let check = database.verify_audit(Vec::new()).await.unwrap();
+    assert_eq!((check.entries, check.altered), (3, None));
     let connection = rusqlite::Connection::open(folder.path().join("node.sqlite")).unwrap();
     for sql in [
         "UPDATE audit_events SET user = 'rita' WHERE id = 2",
@@ -409,5 +411,43 @@ async fn an_entry_of_the_audit_trail_is_never_changed_and_an_altered_one_is_foun
     connection
         .execute_batch("DROP TRIGGER audit_events_stay; UPDATE audit_events SET user = 'rita' WHERE id = 2")
         .unwrap();
-    assert_eq!(database.verify_audit().await.unwrap().1, Some(2));
+    assert_eq!(database.verify_audit(Vec::new()).await.unwrap().altered, Some(2));
+}
+
+#[tokio::test]
+async fn a_trail_that_was_rewritten_with_all_its_hashes_has_not_the_roots_that_were_signed() {
+    use stet_editlog::{Checkpoint, SignerKey};
+    let (folder, database) = open();
+    // Two entries before there was a key: they are sealed with the next one.
+    for action in ["user.add", "user.disable"] {
+        database.append_audit(entry(action)).await.unwrap();
+    }
+    let signer = std::sync::Arc::new(SignerKey::from_seed("node", &[7; 32]).unwrap());
+    let database = database.sealed(signer.clone());
+    for action in ["user.enable", "user.password", "session.sign_in"] {
+        database.append_audit(entry(action)).await.unwrap();
+    }
+    let notes = database.audit_checkpoints(10).await.unwrap();
+    let roots: Vec<_> = notes
+        .iter()
+        .map(|(size, note)| {
+            let checkpoint = Checkpoint::open(note, "node/audit", &[signer.verifier().clone()]).unwrap();
+            assert_eq!(checkpoint.size, *size);
+            (checkpoint.size, checkpoint.root)
+        })
+        .collect();
+    assert_eq!(roots.iter().map(|(size, _)| *size).collect::<Vec<_>>(), [5, 4, 3]);
+    let whole = database.verify_audit(roots.clone()).await.unwrap();
+    assert_eq!((whole.entries, whole.altered, whole.forked, whole.truncated), (5, None, vec![], vec![]));
+
+    let connection = rusqlite::Connection::open(folder.path().join("node.sqlite")).unwrap();
+    connection.execute_batch("DROP TRIGGER audit_events_are_kept; DELETE FROM audit_events WHERE id >= 4").unwrap();
+    let cut = database.verify_audit(roots.clone()).await.unwrap();
+    assert_eq!((cut.altered, cut.forked, cut.truncated), (None, vec![], vec![4, 5]), "the chain alone says nothing");
+    // The node goes on, and hashes and seals what is there now.
+    for action in ["user.add", "user.add", "user.add"] {
+        database.append_audit(entry(action)).await.unwrap();
+    }
+    let forked = database.verify_audit(roots).await.unwrap();
+    assert_eq!((forked.altered, forked.forked), (None, vec![4, 5]), "only the checkpoints tell");
 }
