@@ -175,7 +175,7 @@ test('rows that were edited, and those edited by oneself, are one click away', a
   await expect(table.rowsText).toHaveText('2 of 10,000 rows');
   expect((await table.keys(5)).sort()).toEqual(['5', '9']);
   await dana.page.getByRole('button', { name: 'Edited', exact: true }).click();
-  await dana.page.getByRole('button', { name: 'Mine' }).click();
+  await dana.page.getByRole('button', { name: 'Edited by me' }).click();
   await expect(table.rowsText).toHaveText('1 of 10,000 rows');
   expect(await table.keys(5)).toEqual(['9']);
 });

@@ -58,3 +58,22 @@ test('signing out ends the session, also for the Back button', async ({ dana }) 
   await expect(page.getByRole('heading', { name: 'Sign in' })).toBeVisible();
   await expect(page.getByRole('grid')).toHaveCount(0);
 });
+
+test('a script that got into a page does not run, and Chromium reports it', async ({ visitor, complaints }) => {
+  complaints.allow(/content policy: script-src|Content Security Policy/i);
+  const page = await visitor();
+  await page.goto('/signin');
+  await page.evaluate(() => {
+    const script = document.createElement('script');
+    script.textContent = 'window.ran = true';
+    document.head.append(script);
+    const image = document.createElement('img');
+    image.setAttribute('onerror', 'window.ran = true');
+    image.src = 'data:,';
+    document.body.append(image);
+  });
+  await expect
+    .poll(() => complaints.all.filter((complaint) => complaint.startsWith('content policy: script-src')).length)
+    .toBeGreaterThan(0);
+  expect(await page.evaluate(() => 'ran' in window)).toBe(false);
+});

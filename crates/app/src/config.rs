@@ -12,10 +12,13 @@ use crate::deploy::DeployConfig;
 use crate::error::AppError;
 
 mod connections;
+mod provider;
 mod server;
 
 pub use connections::Connection;
 pub(crate) use connections::encryption_of;
+pub use provider::ProviderConfig;
+pub(crate) use provider::is_safe_address;
 pub use server::{ForwardedHeader, Network, ServerConfig};
 
 /// The version of the node folder's layout that this Stet writes, and the latest that it reads.
@@ -146,6 +149,8 @@ pub struct LoginConfig {
     pub session_hours_max: i64,
     /// Who has to have a second factor.
     pub second_factor: SecondFactorPolicy,
+    /// Where people can sign in as well.
+    pub provider: Option<ProviderConfig>,
 }
 
 /// Who has to have a second factor beside the password.
@@ -167,6 +172,7 @@ impl Default for LoginConfig {
             session_idle_minutes: 8 * 60,
             session_hours_max: 7 * 24,
             second_factor: SecondFactorPolicy::Optional,
+            provider: None,
         }
     }
 }
@@ -271,6 +277,11 @@ impl NodeConfig {
             .map_err(|error| at(error.span().map_or(0, |span| span.start), plain(error.message())))?;
         file.deploy.check().map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
         check(&file).map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
+        if let Some(provider) = &file.login.provider {
+            provider
+                .check(file.public_url.as_deref())
+                .map_err(|reason| AppError::Configuration(format!("{}: {reason}", path.display())))?;
+        }
         let (mut connections, mut connection_groups) = (BTreeMap::new(), BTreeMap::new());
         for (name, written) in file.connections {
             let (connection, groups) = connections::read(&name, written, folder)

@@ -318,7 +318,11 @@ impl App {
                 known.insert(kept.name.clone(), old.clone());
                 continue;
             }
-            if old.is_some() {
+            // Who may use it is asked at each use: for that no table is closed.
+            let leads_there_still = old
+                .and_then(|old| old.stored.as_ref())
+                .is_some_and(|old| old.sealed_password == kept.sealed_password && !leads_elsewhere(old, &kept));
+            if old.is_some() && !leads_there_still {
                 moved.insert(kept.name.clone());
             }
             let config = match self.settings(&kept) {
@@ -328,8 +332,9 @@ impl App {
                     continue;
                 }
             };
+            let open = old.filter(|_| leads_there_still).and_then(|old| old.postgres.clone());
             let known_connection = KnownConnection {
-                postgres: Some(database(&config, &self.inner.connections.identity)),
+                postgres: Some(open.unwrap_or_else(|| database(&config, &self.inner.connections.identity))),
                 connection: Connection::Postgres(Box::new(config)),
                 groups: kept.groups.clone(),
                 stored: Some(kept.clone()),

@@ -21,6 +21,7 @@ mod node;
 mod password;
 mod projects;
 mod protection;
+mod provider;
 mod scenarios;
 mod sealing;
 mod second_factor;
@@ -51,7 +52,7 @@ pub use bundle::{
 pub use clock::Clock;
 pub use config::{
     AuditConfig, Connection, ForwardedHeader, LimitsConfig, LoginConfig, NODE_VERSION, Network, NodeConfig, NodeRole,
-    PushTarget, SealingConfig, SecondFactorPolicy, SecretsConfig, ServerConfig,
+    ProviderConfig, PushTarget, SealingConfig, SecondFactorPolicy, SecretsConfig, ServerConfig,
 };
 pub use connections::{ConnectionChange, ConnectionSummary, NewConnection};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview, WebappEdits};
@@ -67,6 +68,7 @@ pub use node::{NodeFolder, copy_folder};
 pub use password::new_secret;
 pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
+pub use provider::{PROVIDER_CALLBACK, PROVIDER_SIGN_IN_S, ProviderAnswer, ProviderSignIn};
 pub use scenarios::{Run, RunState, RunSteps};
 pub use sealing::{ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, PUSH_INTERVAL_S, Pushed};
 pub use second_factor::{CODE_ATTEMPTS_MAX, Enrolment, SecondFactorState};
@@ -100,6 +102,7 @@ struct Inner {
     projects: Projects,
     editlogs: Mutex<HashMap<editlogs::PlaceKey, Editlogs>>,
     connections: connections::Connections,
+    provider: provider::Provider,
     keys: Arc<secrets::Keys>,
     webapps: webapp::OpenWebapps,
     builds: builds::Builds,
@@ -155,6 +158,7 @@ impl App {
                 visitors: visitors::Visitors::default(),
                 editlogs: Mutex::default(),
                 connections: connections::Connections::of_file(&config.connections, &config.connection_groups, identity),
+                provider: provider::Provider::default(),
                 keys: Arc::new(keys),
                 project_events: std::sync::Mutex::default(),
                 folder,

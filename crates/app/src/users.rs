@@ -211,7 +211,7 @@ pub(crate) fn parse_login(login: &str) -> Result<Login, AppError> {
 }
 
 /// A name for people: seen as it is written, and not to be mistaken for nobody's.
-fn check_display_name(name: &str) -> Result<&str, AppError> {
+pub(crate) fn check_display_name(name: &str) -> Result<&str, AppError> {
     let reason = if name.chars().count() > DISPLAY_NAME_CHARACTERS_MAX {
         "it is longer than 100 characters"
     } else if name.chars().any(is_unseen) {

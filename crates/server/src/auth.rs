@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use stet_app::AppError;
+use stet_app::{AppError, PROVIDER_SIGN_IN_S};
 use stet_domain::Actor;
 
 use crate::error::Problem;
@@ -142,6 +142,20 @@ impl Server {
     /// The header that lets a browser be known when somebody signs in on it again.
     pub(crate) fn device_cookie(&self, secret: &str) -> Option<HeaderValue> {
         self.cookie_of(self.device_cookie_name(), secret, DEVICE_COOKIE_SECONDS)
+    }
+
+    /// The header by which a browser keeps the sign-in that it began at a provider; an empty one is forgotten.
+    pub(crate) fn provider_cookie(&self, text: &str) -> Option<HeaderValue> {
+        self.cookie_of(self.provider_cookie_name(), text, if text.is_empty() { 0 } else { PROVIDER_SIGN_IN_S })
+    }
+
+    /// The sign-in at a provider that a request's browser began.
+    pub(crate) fn provider_sign_in<'a>(&self, headers: &'a HeaderMap) -> &'a str {
+        cookie_value(headers, self.provider_cookie_name()).unwrap_or_default()
+    }
+
+    fn provider_cookie_name(&self) -> &'static str {
+        if self.https { "__Host-stet_provider" } else { "stet_provider" }
     }
 
     fn device_cookie_name(&self) -> &'static str {

@@ -32,6 +32,9 @@ fn routes(limits: &Limits) -> Vec<Route> {
         post("/api/v1/session", session::sign_in),
         get("/api/v1/session", session::show),
         delete("/api/v1/session", session::sign_out),
+        get("/api/v1/session/options", session::options),
+        get("/api/v1/session/provider", session::begin_provider),
+        get("/api/v1/session/provider/callback", session::end_provider),
         // One's own account
         get("/api/v1/account/sessions", account::sessions),
         delete("/api/v1/account/sessions/{session}", account::end_session),

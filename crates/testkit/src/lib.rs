@@ -8,6 +8,8 @@ mod client;
 mod node;
 pub mod postgres;
 #[cfg(feature = "node")]
+pub mod provider;
+#[cfg(feature = "node")]
 mod totp;
 
 #[cfg(feature = "node")]

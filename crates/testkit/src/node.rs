@@ -46,7 +46,7 @@ pub struct TestNode {
 /// How a node is to differ from the usual one.
 #[derive(Default)]
 pub struct Setup {
-    /// Lines to add to `stet.toml`.
+    /// Lines to add to `stet.toml`; `{address}` stands for the host and port at which the node is served.
     pub config: String,
     /// Files to write before the node starts: paths below its folder, and texts.
     pub files: Vec<(String, String)>,
@@ -75,6 +75,8 @@ impl Setup {
 
     /// Starts the node.
     pub async fn start(self) -> TestNode {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let node = NodeFolder::new(folder.path()).expect("the folder of the node");
         node.init("Test node", NodeRole::Design, "127.0.0.1:0").expect("a new node");
@@ -87,7 +89,8 @@ impl Setup {
         if !self.config.is_empty() {
             let file = folder.path().join("stet.toml");
             let text = std::fs::read_to_string(&file).expect("stet.toml");
-            std::fs::write(file, format!("{text}{}", self.config)).expect("stet.toml can be written");
+            std::fs::write(file, format!("{text}{}", self.config.replace("{address}", &address.to_string())))
+                .expect("stet.toml can be written");
         }
 
         let app = App::open(folder.path(), self.clock.unwrap_or(Clock::System)).await.expect("the node opens");
@@ -107,8 +110,6 @@ impl Setup {
             app.add_user(&shell, user).await.expect("a user");
         }
 
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("its address");
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(stet_server::serve(app.clone(), listener, async move {
             // The sender's end is as good as its message.

@@ -9,6 +9,7 @@ export interface User {
   profile: Profile;
   groups: string[];
   disabled: boolean;
+  second_factor: boolean;
   created_at: string;
   last_sign_in: string | null;
 }
@@ -58,6 +59,20 @@ export interface ConnectionSettings {
   password: string;
 }
 
+export interface SecondFactorState {
+  in_force: boolean;
+  since: string | null;
+  recovery_codes: number;
+  required: boolean;
+}
+
+/** What an app on a phone makes codes of. */
+export interface Enrolment {
+  secret: string;
+  uri: string;
+  qr_code: string;
+}
+
 export interface OpenSession {
   id: string;
   created_at: string;
@@ -89,7 +104,7 @@ export const adminApi = {
   users: (signal?: AbortSignal): Promise<{ users: User[] }> => call('GET', '/users', { signal }),
   addUser: (user: { login: string; name: string; profile: Profile; password: string }): Promise<void> =>
     call('POST', '/users', { body: user }),
-  changeUser: (login: string, change: { profile?: Profile; password?: string; disabled?: boolean }): Promise<void> =>
+  changeUser: (login: string, change: { profile?: Profile; password?: string; disabled?: boolean; reset_second_factor?: boolean }): Promise<void> =>
     call('PATCH', `/users/${part(login)}`, { body: change }),
 
   groups: (signal?: AbortSignal): Promise<{ groups: Group[] }> => call('GET', '/groups', { signal }),
@@ -130,6 +145,14 @@ export const adminApi = {
   endSession: (id: string): Promise<void> => call('DELETE', `/account/sessions/${part(id)}`),
   changePassword: (current: string, next: string): Promise<void> =>
     call('POST', '/account/password', { body: { current_password: current, new_password: next } }),
+  secondFactor: (signal?: AbortSignal): Promise<SecondFactorState> =>
+    call('GET', '/account/second-factor', { signal }),
+  beginSecondFactor: (password: string): Promise<Enrolment> =>
+    call('POST', '/account/second-factor', { body: { password } }),
+  confirmSecondFactor: (code: string): Promise<{ recovery_codes: string[] }> =>
+    call('POST', '/account/second-factor/confirm', { body: { code } }),
+  removeSecondFactor: (password: string): Promise<void> =>
+    call('POST', '/account/second-factor/remove', { body: { password } }),
   myTokens: (signal?: AbortSignal): Promise<{ tokens: Token[] }> => call('GET', '/account/tokens', { signal }),
   addToken: (token: { name: string; days?: number; scopes: string[] }): Promise<{ token: string }> =>
     call('POST', '/account/tokens', { body: token }),

@@ -152,8 +152,14 @@ const webappPath = (project: string, webapp: string): string => `${projectPath(p
 type Signal = AbortSignal | undefined;
 
 export const api = {
-  signIn: (login: string, password: string): Promise<Session> =>
-    call('POST', '/session', { body: { login, password }, keepOnUnauthorized: true }),
+  signIn: (login: string, password: string, code: string | null = null): Promise<Session> =>
+    call('POST', '/session', {
+      body: { login, password, ...(code === null ? {} : { code }) },
+      keepOnUnauthorized: true,
+    }),
+  /** What there is to sign in with beside a password. */
+  signInOptions: (signal?: AbortSignal): Promise<{ provider: string | null }> =>
+    call('GET', '/session/options', { signal, keepOnUnauthorized: true }),
   session: (): Promise<Session> => call('GET', '/session', { keepOnUnauthorized: true }),
   status: (signal?: Signal): Promise<Status> => call('GET', '/status', { signal }),
   signOut: (): Promise<void> => call('DELETE', '/session', { keepOnUnauthorized: true }),

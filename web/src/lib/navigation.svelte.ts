@@ -129,7 +129,7 @@ function linkToFollow(event: MouseEvent): URL | null {
   if (!(element instanceof HTMLAnchorElement)) return null;
   if ((element.target && element.target !== '_self') || element.hasAttribute('download')) return null;
   const url = new URL(element.href);
-  if (url.origin !== window.location.origin) return null;
+  if (url.origin !== window.location.origin || url.pathname.startsWith('/api/')) return null;
   // A link within the page (the skip link) is the browser's own business.
   const samePage = url.pathname === window.location.pathname && url.search === window.location.search;
   if (samePage && url.hash !== '') return null;

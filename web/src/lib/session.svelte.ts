@@ -64,9 +64,9 @@ class CurrentSession {
     }
   }
 
-  async signIn(login: string, password: string): Promise<void> {
+  async signIn(login: string, password: string, code: string | null): Promise<void> {
     const before = this.#session;
-    const signedIn = await api.signIn(login, password);
+    const signedIn = await api.signIn(login, password, code);
     this.#ended = false;
     this.#visiting = false;
     if (!this.#again) {

@@ -5,6 +5,8 @@ export type Cell = string | null;
 export interface Session {
   user: { login: string; name: string; profile: 'reader' | 'designer' | 'admin' };
   node: { name: string; role: 'design' | 'automation'; version: string };
+  /** Whether a second factor has to be set up before anything else. */
+  second_factor_due: boolean;
 }
 
 export interface WebappSummary {
@@ -182,6 +184,8 @@ export interface Webapp {
   primary_keys: string[];
   columns: WebappColumn[];
   validation_column: string | null;
+  /** The column with the login of the person whose row it is, if there is one. */
+  assigned_to?: string | null;
   rows: { create: boolean; delete: boolean };
   /** Whether each change has to come with a reason. */
   require_reason: boolean;
@@ -218,7 +222,7 @@ export interface Filter {
   values?: string[];
 }
 
-export const rowStates = ['edited', 'stale', 'mine', 'created'] as const;
+export const rowStates = ['edited', 'stale', 'mine', 'created', 'assigned'] as const;
 export type RowState = (typeof rowStates)[number];
 
 export interface Query {

@@ -23,4 +23,4 @@ pub use resolve::{EditColumn, Resolved, TableColumn};
 pub use rows::{CellEdit, EditState, LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups};
 pub use status::{NodeStatus, OpenTable, ProcessMemory, TableLimits};
 pub use stet_engine::live::{Filter, Group, GroupQuery, GroupSort, Query, Sort, StateFilter, Test};
-pub use viewer::Viewer;
+pub use viewer::{Asked, Viewer};

@@ -11,6 +11,7 @@ use stet_engine::live::{EditableSpec, GroupQuery, LinkIndex, LinkRow, Query, Tab
 use super::open::OpenWebapp;
 use super::resolve::{Resolved, TableColumn};
 use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, labels};
+use super::viewer::Asked;
 use crate::App;
 use crate::error::AppError;
 
@@ -118,7 +119,7 @@ impl App {
         actor: &Actor,
         project: &str,
         webapp: &str,
-        query: Query,
+        query: Asked<Query>,
         offset: usize,
         limit: usize,
     ) -> Result<Page, AppError> {
@@ -127,7 +128,7 @@ impl App {
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
         open.follow().await;
         let viewer = self.viewer(actor, project, webapp).await?;
-        let query = viewer.query(query);
+        let query = viewer.asked(query)?;
         let login = actor.login.clone();
         // A new order over many rows takes a while: it is made beside the other requests.
         crate::datasets::blocking(move || {
@@ -158,14 +159,14 @@ impl App {
         actor: &Actor,
         project: &str,
         webapp: &str,
-        query: GroupQuery,
+        query: Asked<GroupQuery>,
         offset: usize,
         limit: usize,
     ) -> Result<RowGroups, AppError> {
         let open = self.open_webapp(actor, project, webapp).await?;
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
         open.follow().await;
-        let query = self.viewer(actor, project, webapp).await?.groups(query);
+        let query = self.viewer(actor, project, webapp).await?.asked_groups(query)?;
         let login = actor.login.clone();
         crate::datasets::blocking(move || {
             let page = open.live.groups(&query, offset, limit, &login)?;

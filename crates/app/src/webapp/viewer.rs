@@ -29,7 +29,18 @@ pub struct Viewer {
     edit: Option<Limit>,
     /// The editable columns that are others' to edit.
     locked: BTreeSet<String>,
+    /// The rows that are assigned to the actor; none when the table has no column that tells.
+    assigned: Option<Filter>,
     visitor: bool,
+}
+
+/// What is asked of a table.
+#[derive(Debug, Clone, Default)]
+pub struct Asked<Q> {
+    /// The rows, or groups of them.
+    pub query: Q,
+    /// Only rows that are assigned to whoever asks.
+    pub assigned_to_me: bool,
 }
 
 /// Rows by the values of some columns: all of them have to be among those given.
@@ -60,7 +71,10 @@ impl App {
             .editable
             .iter()
             .filter(|column| !free && !column.editable_by.is_empty() && !column.editable_by.includes(actor));
+        let assigned = definition.assigned_to.as_ref().filter(|column| open.resolved.place(column).is_some());
         Ok(Viewer {
+            assigned: assigned
+                .map(|column| Filter { column: column.clone(), test: Test::In(vec![Some(actor.login.to_string())]) }),
             see: limit(&definition.see)?,
             edit: limit(&definition.edit)?,
             locked: locked.map(|column| column.column.clone()).collect(),
@@ -126,14 +140,32 @@ impl Viewer {
         &self.locked
     }
 
-    /// A query, for the rows that the actor sees.
-    pub(super) fn query(&self, mut query: Query) -> Query {
-        query.filters.extend(self.see.iter().flat_map(Limit::filters));
-        query
+    /// What was asked, for the rows that the actor sees.
+    pub(super) fn asked(&self, asked: Asked<Query>) -> Result<Query, AppError> {
+        let mut query = self.query(asked.query);
+        query.filters.extend(self.assigned(asked.assigned_to_me)?);
+        Ok(query)
     }
 
-    /// A query for groups, of the rows that the actor sees.
-    pub(super) fn groups(&self, mut query: GroupQuery) -> GroupQuery {
+    /// What was asked for groups, of the rows that the actor sees.
+    pub(super) fn asked_groups(&self, asked: Asked<GroupQuery>) -> Result<GroupQuery, AppError> {
+        let mut query = asked.query;
+        query.filters.extend(self.see.iter().flat_map(Limit::filters));
+        query.filters.extend(self.assigned(asked.assigned_to_me)?);
+        Ok(query)
+    }
+
+    fn assigned(&self, asked: bool) -> Result<Option<Filter>, AppError> {
+        let none = "no column of this table tells whose rows are whose: [rows] assigned_to in its file names one";
+        match &self.assigned {
+            _ if !asked => Ok(None),
+            Some(filter) => Ok(Some(filter.clone())),
+            None => Err(AppError::Invalid(none.to_owned())),
+        }
+    }
+
+    /// A query, for the rows that the actor sees.
+    fn query(&self, mut query: Query) -> Query {
         query.filters.extend(self.see.iter().flat_map(Limit::filters));
         query
     }

@@ -51,6 +51,13 @@ pub(crate) enum Command {
         /// The user's login
         login: String,
     },
+    /// Let somebody at the sign-on provider be a user who is there already
+    Link {
+        /// The user's login
+        login: String,
+        /// The subject: who it is at the provider, as the audit trail tells it of a refused sign-in
+        subject: String,
+    },
     /// Take the second factor away of a user who cannot show it any more, and end the user's sessions
     ResetSecondFactor {
         /// The user's login
@@ -116,6 +123,10 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         Command::Enable { login } => {
             app.set_user_disabled(&actor, &login, false).await?;
             output::print(&format!("{login} can sign in again"))
+        }
+        Command::Link { login, subject } => {
+            app.link_identity(&actor, &login, &subject).await?;
+            output::print(&format!("{login} signs in at the provider as {subject}"))
         }
         Command::ResetSecondFactor { login } => {
             app.reset_second_factor(&actor, &login).await?;

@@ -204,6 +204,7 @@ pub(super) struct RowsFile {
     pub delete: bool,
     pub see: Option<Spanned<String>>,
     pub edit: Option<Spanned<String>>,
+    pub assigned_to: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -249,6 +249,13 @@ impl<'a> Loader<'a> {
                 || primary_keys.contains(name)
                 || editable.iter().any(|editable| editable.column == *name)
         };
+        if let Some(column) = written.rows.assigned_to.as_ref().filter(|column| !shown(column.get_ref())) {
+            let message = format!(
+                "rows are assigned by the column `{}`, which the table does not show: add it to [layout]",
+                column.get_ref()
+            );
+            self.problems.push(file.problem(column.span().start, message));
+        }
         let mut limit = |written: Option<Spanned<String>>| {
             let written = written?;
             let condition = access::condition(file, &written, &mut self.problems)?;
@@ -283,6 +290,7 @@ impl<'a> Loader<'a> {
                 access,
                 see,
                 edit,
+                assigned_to: written.rows.assigned_to.map(Spanned::into_inner),
             },
         })
     }

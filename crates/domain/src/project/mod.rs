@@ -209,6 +209,8 @@ pub struct Webapp {
     pub see: Option<Condition>,
     /// Which of the rows that they see people may change; none for all.
     pub edit: Option<Condition>,
+    /// The column that holds the login of the person whose row it is, if there is one.
+    pub assigned_to: Option<String>,
 }
 
 /// A column that a webapp lets people edit.

@@ -66,7 +66,7 @@ pub(crate) async fn groups(
 ) -> Answer<GroupsView> {
     let (offset, limit) = (query.offset, query.limit);
     let query = query.query()?;
-    let by = query.by.clone();
+    let by = query.query.by.clone();
     let groups = server.app.row_groups(&signed.actor, &project, &webapp, query, offset, limit).await?;
     Ok(Json(GroupsView::new(by, groups)))
 }

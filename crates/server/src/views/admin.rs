@@ -25,6 +25,8 @@ pub(crate) struct ListedUserView {
     #[schema(examples("reader", "designer", "admin"))]
     profile: &'static str,
     groups: Vec<String>,
+    /// Whether a second factor is in force.
+    second_factor: bool,
     disabled: bool,
     created_at: String,
     last_sign_in: Option<String>,
@@ -226,6 +228,7 @@ impl From<Vec<User>> for UsersView {
             name: user.display_name,
             profile: user.profile.as_str(),
             groups: user.groups.iter().map(GroupName::to_string).collect(),
+            second_factor: user.has_second_factor,
             disabled: user.disabled,
             created_at: user.created_at.to_string(),
             last_sign_in: user.last_sign_in.map(|date| date.to_string()),

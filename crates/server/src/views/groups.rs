@@ -2,10 +2,10 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use stet_app::webapp::{GroupQuery, GroupSort, RowGroups};
+use stet_app::webapp::{Asked, GroupQuery, GroupSort, RowGroups};
 use utoipa::{IntoParams, ToSchema};
 
-use super::table::{FilterBody, LinksView, RowStateBody, links};
+use super::table::{FilterBody, LinksView, links, states};
 use crate::error::Problem;
 
 /// Which groups, in which order.
@@ -80,24 +80,25 @@ impl GroupsQuery {
     ///
     /// # Errors
     /// When a part of it cannot be read.
-    pub(crate) fn query(self) -> Result<GroupQuery, Problem> {
+    pub(crate) fn query(self) -> Result<Asked<GroupQuery>, Problem> {
         let by = match self.by.trim_start().starts_with('[') {
             true => list("by", Some(&self.by), "names of columns")?,
             false => self.by.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         };
         let filters: Vec<FilterBody> = list("filters", self.filters.as_deref(), "filters")?;
-        let states: Vec<RowStateBody> = list("states", self.states.as_deref(), "states of rows")?;
+        let (states, assigned_to_me) = states(list("states", self.states.as_deref(), "states of rows")?);
         let sort = match self.sort {
             GroupSortBody::Count => GroupSort::Count,
             GroupSortBody::Value => GroupSort::Value,
         };
-        Ok(GroupQuery {
+        let query = GroupQuery {
             by,
             filters: filters.into_iter().map(FilterBody::filter).collect::<Result<_, _>>()?,
-            states: states.into_iter().map(RowStateBody::state).collect(),
+            states,
             sort,
             descending: self.descending.unwrap_or(sort == GroupSort::Count),
-        })
+        };
+        Ok(Asked { query, assigned_to_me })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use stet_app::NodeConfig;
 use stet_domain::Actor;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// What somebody signs in with. Without `Debug`, so that a password is never logged.
 #[derive(Deserialize, ToSchema)]
@@ -13,6 +13,37 @@ pub(crate) struct SignInBody {
     pub(crate) password: String,
     /// The code of the second factor, or a recovery code: when the answer asks for it.
     pub(crate) code: Option<String>,
+}
+
+/// What there is to sign in with beside a password.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignInOptionsView {
+    /// The name of the provider; null if there is none.
+    pub(crate) provider: Option<String>,
+}
+
+/// A sign-in to begin at the provider.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ProviderQuery {
+    /// The page to go on to.
+    #[serde(default)]
+    pub(crate) next: String,
+}
+
+/// What a browser comes back with from the provider. Without `Debug`, so that a code is never logged.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ProviderAnswerQuery {
+    /// What the node exchanges for the token.
+    pub(crate) code: Option<String>,
+    /// What tells that the same browser began it.
+    pub(crate) state: Option<String>,
+    /// The provider (RFC 9207).
+    pub(crate) iss: Option<String>,
+    /// Why the provider refuses.
+    pub(crate) error: Option<String>,
 }
 
 /// Who is signed in, and where.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stet_app::webapp::{
-    CellEdit, ColumnView as AppColumn, Description, EditState, Filter, History, LinkLabel, LinkLabels, LinkOptions,
-    Page, Query, Row, Sort, StateFilter, Test,
+    Asked, CellEdit, ColumnView as AppColumn, Description, EditState, Filter, History, LinkLabel, LinkLabels,
+    LinkOptions, Page, Query, Row, Sort, StateFilter, Test,
 };
 use stet_domain::Event;
 use utoipa::{IntoParams, ToSchema};
@@ -27,6 +27,8 @@ pub(crate) struct WebappView {
     /// In the order of display and of `cells` in rows, keys first.
     columns: Vec<ColumnView>,
     validation_column: Option<String>,
+    /// The column with the login of the person whose row it is, if there is one.
+    assigned_to: Option<String>,
     rows: RowRightsView,
     /// Whether each change has to come with a reason.
     require_reason: bool,
@@ -102,7 +104,7 @@ pub(crate) struct RowsBody {
     /// All of them have to hold.
     #[serde(default)]
     pub(crate) filters: Vec<FilterBody>,
-    /// One of them has to hold, unless there are none.
+    /// One of them has to hold, unless there are none; `assigned` in any case.
     #[serde(default)]
     pub(crate) states: Vec<RowStateBody>,
     /// Refuses to answer, with 409, when another original is loaded by now.
@@ -170,6 +172,8 @@ pub(crate) enum RowStateBody {
     Stale,
     Mine,
     Created,
+    /// Assigned to whoever asks, by the column that the webapp names.
+    Assigned,
 }
 
 /// Rows from one place of the table.
@@ -358,6 +362,7 @@ impl From<&Description> for WebappView {
                 })
                 .collect(),
             validation_column: webapp.validation_column.clone(),
+            assigned_to: webapp.assigned_to.clone(),
             rows: RowRightsView { create: webapp.create_rows, delete: webapp.delete_rows },
             require_reason: webapp.require_reason,
             sign_validations: webapp.sign_validations,
@@ -407,24 +412,31 @@ impl RowsBody {
     ///
     /// # Errors
     /// When a filter lacks its value.
-    pub(crate) fn query(self) -> Result<Query, Problem> {
-        Ok(Query {
+    pub(crate) fn query(self) -> Result<Asked<Query>, Problem> {
+        let (states, assigned_to_me) = states(self.states);
+        let query = Query {
             sort: self.sort.into_iter().map(|sort| Sort { column: sort.column, descending: sort.descending }).collect(),
             filters: self.filters.into_iter().map(FilterBody::filter).collect::<Result<_, _>>()?,
-            states: self.states.into_iter().map(RowStateBody::state).collect(),
-        })
+            states,
+        };
+        Ok(Asked { query, assigned_to_me })
     }
 }
 
-impl RowStateBody {
-    pub(crate) fn state(self) -> StateFilter {
-        match self {
-            RowStateBody::Edited => StateFilter::Edited,
-            RowStateBody::Stale => StateFilter::Stale,
-            RowStateBody::Mine => StateFilter::Mine,
-            RowStateBody::Created => StateFilter::Created,
+/// The states of rows, and whether only those are asked for that are assigned to whoever asks.
+pub(crate) fn states(asked: Vec<RowStateBody>) -> (Vec<StateFilter>, bool) {
+    let mut assigned_to_me = false;
+    let state = |state| match state {
+        RowStateBody::Edited => Some(StateFilter::Edited),
+        RowStateBody::Stale => Some(StateFilter::Stale),
+        RowStateBody::Mine => Some(StateFilter::Mine),
+        RowStateBody::Created => Some(StateFilter::Created),
+        RowStateBody::Assigned => {
+            assigned_to_me = true;
+            None
         }
-    }
+    };
+    (asked.into_iter().filter_map(state).collect(), assigned_to_me)
 }
 
 impl FilterBody {

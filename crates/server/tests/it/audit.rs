@@ -194,7 +194,7 @@ async fn bundles_deployments_scenarios_reloads_and_exports_are_in_the_trail() {
         admin.post(&format!("{project}/scenarios/commit_edits_strikes/runs"), &json!({})).await.expect_status(202);
     let run = run.json()["id"].as_str().expect("an id").parse().expect("a UUID");
     node.app.wait_for_run(&shell(), stet_testkit::PROJECT, run).await.expect("it ends");
-    admin.post(&format!("{}/reload", crate::STRIKES), &json!({})).await.expect_status(200);
+    admin.post(&format!("{}/reload", crate::STRIKES), &json!({})).await.expect_status(202);
     admin.get("/webapps/BIRDSTRIKES/correct-strikes/read-all-edits").await.expect_status(200);
 
     for (action, user, object, outcome) in [

@@ -1,7 +1,7 @@
 //! Whose rows and columns are whose, by every way that leads into a table and out of it.
 
 use serde_json::{Value, json};
-use stet_testkit::{ADMIN, Client, OTHER_READER, READER, Setup, TestNode};
+use stet_testkit::{ADMIN, Client, DESIGNER, OTHER_READER, READER, Setup, TestNode};
 
 use crate::{one, update};
 
@@ -152,4 +152,50 @@ async fn the_edits_of_others_rows_are_neither_heard_nor_downloaded() {
     assert_eq!(history["events"], json!([]));
     let edits = rafael.get(&format!("{ROW_API}/read-all-edits")).await.expect_status(200).text;
     assert!(!edits.contains("said") && edits.contains("whispered"), "{edits}");
+}
+
+#[tokio::test]
+async fn rows_are_assigned_to_people_and_everybody_can_look_at_their_own_alone() {
+    let project = "name = \"Desk\"\n[permissions.groups]\neveryone = [\"read_dashboards\"]\n";
+    let dataset = "path = \"cases.csv\"\nkey = [\"id\"]\ncolumns = [\n{ name = \"id\", type = \"integer\" },\n\
+                   { name = \"owner\", type = \"text\" },\n{ name = \"state\", type = \"text\" },\n]\n";
+    let webapp = "original = \"cases\"\n[[editable]]\ncolumn = \"owner\"\neditable_by = { users = [\"dora\"] }\n\
+                  [[editable]]\ncolumn = \"state\"\n[rows]\nassigned_to = \"owner\"\n";
+    let node = stet_testkit::Setup::default()
+        .file("projects/DESK/project.toml", project)
+        .file("projects/DESK/datasets/cases.toml", dataset)
+        .file("projects/DESK/webapps/cases.toml", webapp)
+        .file("data/DESK/cases.csv", "id,owner,state\n1,rosa,new\n2,rafael,new\n3,,new\n4,rosa,old\n")
+        .start()
+        .await;
+    let table = "/api/v1/projects/DESK/webapps/cases";
+    let (rosa, dora) = (node.signed_in(READER).await, node.signed_in(DESIGNER).await);
+    assert_eq!(rosa.get(table).await.expect_status(200).json()["assigned_to"], "owner");
+    let query = format!("{table}/rows/query");
+    let mine = async |client: &stet_testkit::Client, more: serde_json::Value| {
+        let mut body = json!({ "states": ["assigned"] });
+        for (name, value) in more.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let page = client.post(&query, &body).await.expect_status(200).json();
+        (page["total"].as_u64().expect("a total"), page["rows"].as_array().expect("rows").len())
+    };
+    assert_eq!(mine(&rosa, json!({})).await, (2, 2));
+    assert_eq!(mine(&rosa, json!({ "limit": 1 })).await, (2, 1), "all are counted");
+    let new = json!([{ "column": "state", "op": "equals", "value": "new" }]);
+    assert_eq!(mine(&rosa, json!({ "filters": new })).await, (1, 1), "beside other filters");
+    let groups = format!("{table}/groups?by=state&states={}", stet_testkit::escaped("[\"assigned\"]"));
+    assert_eq!(rosa.get(&groups).await.expect_status(200).json()["rows"], 2);
+
+    // Whoever may edit the column assigns rows; others do not, and everybody still sees all of them.
+    let assign = |seen| crate::one(crate::update("3", "owner", json!("rosa"), seen));
+    let refused = rosa.post(&format!("{table}/edits"), &assign(json!(null))).await.expect_status(200).json();
+    assert_eq!(refused["results"][0]["status"], "refused", "{refused}");
+    let saved = dora.post(&format!("{table}/edits"), &assign(json!(null))).await.expect_status(200).json();
+    assert_eq!(saved["results"][0]["status"], "saved", "{saved}");
+    assert_eq!(mine(&rosa, json!({})).await, (3, 3));
+    assert_eq!(rosa.post(&query, &json!({})).await.json()["total"], 4);
+    // A table that does not say whose rows are whose cannot tell.
+    let answer = rosa.post(&format!("{}/rows/query", crate::STRIKES), &json!({ "states": ["assigned"] })).await;
+    assert!(answer.expect_status(422).text.contains("assigned_to"));
 }

@@ -53,13 +53,17 @@ pub struct User {
     pub last_sign_in: Option<LogDate>,
     /// The groups that the user was put into.
     pub groups: BTreeSet<GroupName>,
+    /// Whether a second factor is in force.
+    pub has_second_factor: bool,
 }
 
 /// The columns of a user, to be selected from `users` in this order by [`from_row`].
 pub(super) const COLUMNS: &str = "users.login, users.display_name, users.profile, users.password_hash, users.disabled, \
                                   users.created_at, users.last_sign_in, \
                                   (SELECT group_concat(group_name, ' ') FROM group_members \
-                                   WHERE group_members.login = users.login)";
+                                   WHERE group_members.login = users.login), \
+                                  EXISTS (SELECT 1 FROM second_factors AS factor \
+                                   WHERE factor.login = users.login AND factor.confirmed_at IS NOT NULL)";
 
 /// A user from the columns that start at `first`.
 pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
@@ -72,6 +76,7 @@ pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
         created_at: date(row, first + 5)?,
         last_sign_in: date_or_none(row, first + 6)?,
         groups: groups(row, first + 7)?,
+        has_second_factor: row.get(first + 8)?,
     })
 }
 

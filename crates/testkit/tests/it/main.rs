@@ -30,7 +30,8 @@ const ONLY_IN: [(&str, &[&str]); 9] = [
     ("arrow", &["engine"]),
     ("parquet", &["engine"]),
     ("rusqlite", &["store", "engine"]),
-    ("axum", &["server"]),
+    // A sign-on provider for tests serves too.
+    ("axum", &["server", "testkit"]),
     ("tower-http", &["server"]),
     ("utoipa", &["server"]),
     ("clap", &["cli"]),
