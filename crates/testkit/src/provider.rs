@@ -89,7 +89,7 @@ impl TestProvider {
             issuer: issuer.clone(),
             says: Mutex::new(Says { signing: Signing::Rs256, claims: Map::new(), state: None, answer_issuer: None }),
             codes: Mutex::default(),
-            rsa: RsaKeyPair::from_pkcs8(RSA_KEY).expect("a key"),
+            rsa: RsaKeyPair::from_der(RSA_KEY).expect("a key"),
             ecdsa: ecdsa.expect("a key"),
         });
         let routes = Router::new()

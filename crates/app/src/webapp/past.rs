@@ -11,6 +11,7 @@ use stet_engine::live::{LiveTable, Query, TableLimits};
 use super::open::{EVENTS_AT_ONCE, OpenWebapp};
 use super::read::table_spec;
 use super::rows::{Page, labels};
+use super::viewer::Asked;
 use crate::App;
 use crate::datasets::blocking;
 use crate::error::AppError;
@@ -93,7 +94,7 @@ impl App {
         project: &str,
         webapp: &str,
         as_of: AsOf,
-        query: Query,
+        query: Asked<Query>,
         offset: usize,
         limit: usize,
     ) -> Result<Page, AppError> {
@@ -107,6 +108,7 @@ impl App {
             let message = "you see only some rows of this table, so it cannot be shown to you as it stood earlier";
             return Err(AppError::NotAllowed(message.to_owned()));
         }
+        let query = viewer.asked(query)?;
         let live = self.past_table(&open, as_of).await?;
         let login = actor.login.clone();
         blocking(move || {

@@ -6,7 +6,14 @@ use stet_testkit::{ADMIN, PASSWORD, READER, Setup, TestNode};
 use crate::{STRIKES, routes};
 
 /// What can be reached without signing in, and nothing else.
-const PUBLIC: [(&str, &str); 3] = [("GET", "/healthz"), ("GET", "/openapi.json"), ("POST", "/api/v1/session")];
+const PUBLIC: [(&str, &str); 6] = [
+    ("GET", "/healthz"),
+    ("GET", "/openapi.json"),
+    ("POST", "/api/v1/session"),
+    ("GET", "/api/v1/session/options"),
+    ("GET", "/api/v1/session/provider"),
+    ("GET", "/api/v1/session/provider/callback"),
+];
 
 /// A path with names of things that are there.
 fn filled(path: &str) -> String {
