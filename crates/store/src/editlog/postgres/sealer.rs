@@ -29,6 +29,9 @@ const SEAL_EVENTS: i64 = 4_096;
 /// How often a log is looked at. Together with one transaction this is well below a second.
 const SEAL_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long a database that is away, or refuses, is left alone.
+const RETRY_INTERVAL: Duration = Duration::from_millis(1_000);
+
 /// What this process knows of the seal of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SealState {
@@ -60,14 +63,15 @@ struct SealedLog {
 
 /// Seals the open logs until the other end of `stopped` is dropped, and then once more.
 pub(super) fn run(shared: &Shared, sealing: &Sealing, stopped: &Receiver<()>) {
-    let mut sealer = None;
+    let (mut sealer, mut interval) = (None, SEAL_INTERVAL);
     loop {
-        let ends = stopped.recv_timeout(SEAL_INTERVAL) != Err(RecvTimeoutError::Timeout);
+        let ends = stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout);
+        interval = SEAL_INTERVAL;
         for sql in shared.positions.known() {
             let sealed = seal(shared, sealing, &mut sealer, &sql);
             if sealed.is_err() {
                 // Its locks go with it, so that another process may do better.
-                sealer = None;
+                (sealer, interval) = (None, RETRY_INTERVAL);
             }
             note(shared, &sql.original, sealed);
         }
