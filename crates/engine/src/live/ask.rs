@@ -334,7 +334,11 @@ fn with_keys(view: View<'_>, plan: &Plan, rows: Vec<u32>) -> Vec<(u64, u32)> {
     let Some(leading) = plan.sort.first() else { return rows.into_iter().map(|row| (0, row)).collect() };
     let text = is_text(view.columns.all[leading.column].column_type);
     let key = |row: u32| key_of(&view.ordered(row, leading.column), text, leading.descending);
-    rows.into_iter().map(|row| (key(row), row)).collect()
+    // There can be as many rows as there are edits, and each is looked up.
+    let keys = scan::in_parallel(rows.len(), rows.len(), |range| {
+        rows[range].iter().map(|row| (key(*row), *row)).collect::<Vec<_>>()
+    });
+    keys.concat()
 }
 
 /// The rows in the order of the plan.

@@ -169,15 +169,16 @@ impl Predicate {
         Ok(Predicate::NumberRange { from: from.unwrap_or(i128::MIN), to: to.unwrap_or(i128::MAX) })
     }
 
-    /// For each cell of an array whether it passes, when all of them can be tested at once faster than one by one.
-    pub fn test_all(&self, array: &dyn Array) -> Option<Vec<bool>> {
+    /// The cells of an array that pass, in ascending order, when they can be found all at once faster than one by one.
+    pub fn find_all(&self, array: &dyn Array) -> Option<Vec<u32>> {
         match self {
             Predicate::Part { needle, place: PartPlace::Anywhere, negative, labelled: None } => {
-                let mut found = cells_with(array, needle)?;
-                if *negative {
-                    found.iter_mut().for_each(|found| *found = !*found);
+                let found = cells_with(array, needle)?;
+                if !negative {
+                    return Some(found);
                 }
-                Some(found)
+                let mut found = found.into_iter().peekable();
+                Some((0..array.len() as u32).filter(|cell| found.next_if_eq(cell).is_none()).collect())
             }
             _ => None,
         }

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::hash::BuildHasher;
 
+use arrow_array::Array;
+use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -13,6 +15,7 @@ use stet_domain::ColumnType;
 
 use super::columns::Columns;
 use super::plan::{CellRef, Plan, Predicate, order_number};
+use super::sort_keys::{EMPTY, write_keys};
 use super::text::{compare_text, folded_bytes, folded_prefix};
 use crate::cell::{CellReader, Ordered};
 use crate::snapshot::{BATCH_ROWS, Snapshot};
@@ -104,11 +107,18 @@ fn filter_batches(snapshot: &Snapshot, filters: &[(usize, &Predicate)], range: s
         for (column, predicate) in filters {
             let array = batch.column(*column).as_ref();
             let all = || 0..batch.num_rows() as u32;
-            if let Some(passes) = predicate.test_all(array) {
-                match &mut rows {
-                    Some(rows) => rows.retain(|row| passes[*row as usize]),
-                    None => rows = Some(all().filter(|row| passes[*row as usize]).collect()),
-                }
+            if let Some(passing) = predicate.find_all(array) {
+                rows = Some(match rows {
+                    Some(mut rows) => {
+                        let mut passing = passing.into_iter().peekable();
+                        rows.retain(|row| {
+                            while passing.next_if(|passing| passing < row).is_some() {}
+                            passing.peek() == Some(row)
+                        });
+                        rows
+                    }
+                    None => passing,
+                });
                 continue;
             }
             let reader = CellReader::new(array);
@@ -163,6 +173,9 @@ fn sort(
 
 /// The words of a column's values relative to the least one, the least significant word first; empty cells are after all.
 fn number_words(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<Vec<u32>> {
+    if let Some(words) = words_of_keys(snapshot, column, items, descending) {
+        return words;
+    }
     let (first, second) = halves(items.len(), items.len(), |range| {
         let mut bounds: Option<(i128, i128)> = None;
         walk(snapshot, column, &items[range], |_, reader, row| {
@@ -191,6 +204,72 @@ fn number_words(snapshot: &Snapshot, column: usize, items: &[u32], descending: b
             }
         });
     };
+    filled(items, word_count, fill)
+}
+
+/// The same by the sort keys of the cells, which are made many at a time; none for types whose keys do not tell all cells
+/// apart.
+fn words_of_keys(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Option<Vec<Vec<u32>>> {
+    let data_type = snapshot.schema().field(column).data_type();
+    let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
+    if !(is_float || *data_type == DataType::Date32 || data_type.is_signed_integer()) {
+        return None;
+    }
+    let (first, second) = halves(items.len(), items.len(), |range| {
+        let (mut min, mut max, mut is_told) = (u64::MAX, 0, true);
+        walk_keys(snapshot, column, &items[range], |_, key, is_empty| {
+            if !is_empty {
+                (min, max) = (min.min(key), max.max(key));
+                // The greatest number has the key of empty cells.
+                is_told &= key != EMPTY;
+            }
+        });
+        (min, max, is_told)
+    });
+    let second = second.unwrap_or((u64::MAX, 0, true));
+    let (min, max) = (first.0.min(second.0), first.1.max(second.1));
+    if !first.2 || !second.2 {
+        return None;
+    }
+    if min > max {
+        return Some(Vec::new());
+    }
+    // One more than the greatest stands for an empty cell.
+    let null = (max - min).checked_add(1)?;
+    let word_count = (u64::BITS - null.leading_zeros()).div_ceil(32) as usize;
+    let fill = |items: &[u32], words: &mut [&mut [u32]]| {
+        walk_keys(snapshot, column, items, |place, key, is_empty| {
+            let key = match (is_empty, descending) {
+                (true, _) => null,
+                (false, true) => max - key,
+                (false, false) => key - min,
+            };
+            for (index, word) in words.iter_mut().enumerate() {
+                word[place] = (key >> (32 * index)) as u32;
+            }
+        });
+    };
+    Some(filled(items, word_count, fill))
+}
+
+/// Shows the sort keys of a column's cells, and whether they are empty, as [`walk`] shows the cells.
+fn walk_keys(snapshot: &Snapshot, column: usize, items: &[u32], mut see: impl FnMut(usize, u64, bool)) {
+    let (mut keys, mut place) = (Vec::new(), 0);
+    while place < items.len() {
+        let batch = items[place] as usize / BATCH_ROWS;
+        let array = snapshot.batches()[batch].column(column);
+        write_keys(array.as_ref(), false, false, &mut keys);
+        let nulls = array.nulls();
+        while place < items.len() && items[place] as usize / BATCH_ROWS == batch {
+            let row = items[place] as usize % BATCH_ROWS;
+            see(place, keys[row], keys[row] == EMPTY && nulls.is_some_and(|nulls| nulls.is_null(row)));
+            place += 1;
+        }
+    }
+}
+
+/// Words of as many items, filled by two threads: each gets some of the items and the same places of all words.
+fn filled(items: &[u32], word_count: usize, fill: impl Fn(&[u32], &mut [&mut [u32]]) + Sync) -> Vec<Vec<u32>> {
     let mut words = vec![vec![0u32; items.len()]; word_count];
     let middle = if items.len() < PARALLEL_ROWS_MIN { items.len() } else { items.len() / 2 };
     let (mut lower, mut upper): (Vec<&mut [u32]>, Vec<&mut [u32]>) =

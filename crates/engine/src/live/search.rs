@@ -13,8 +13,8 @@ const SAMPLE_BYTES: usize = 4_096;
 /// The letters that are not ASCII and whose lower case has an ASCII letter in it: the Kelvin sign, and I with a dot above.
 const FOLDED_TO_ASCII: [&[u8]; 2] = ["\u{212a}".as_bytes(), "\u{130}".as_bytes()];
 
-/// For each cell of an array whether it has the part; none for arrays that are not plain texts.
-pub(super) fn cells_with(array: &dyn Array, needle: &Needle) -> Option<Vec<bool>> {
+/// The cells of an array that have the part, in ascending order; none for arrays that are not plain texts.
+pub(super) fn cells_with(array: &dyn Array, needle: &Needle) -> Option<Vec<u32>> {
     match array.data_type() {
         DataType::Utf8 => Some(texts_with(array.as_string::<i32>(), needle)),
         DataType::LargeUtf8 => Some(texts_with(array.as_string::<i64>(), needle)),
@@ -22,54 +22,113 @@ pub(super) fn cells_with(array: &dyn Array, needle: &Needle) -> Option<Vec<bool>
     }
 }
 
-fn texts_with<O: OffsetSizeTrait>(array: &GenericStringArray<O>, needle: &Needle) -> Vec<bool> {
-    let mut found = vec![false; array.len()];
-    let offsets = array.value_offsets();
-    let (first, last) = (offsets[0].as_usize(), offsets[array.len()].as_usize());
-    let bytes = &array.value_data()[first..last];
-    let ends: Vec<usize> = offsets[1..].iter().map(|end| end.as_usize() - first).collect();
+fn texts_with<O: OffsetSizeTrait>(array: &GenericStringArray<O>, needle: &Needle) -> Vec<u32> {
+    let mut found = Vec::new();
+    let cells = Cells::of(array);
     let part = needle.folded().as_bytes();
     if part.is_ascii() {
-        find_ascii(bytes, &ends, part, &mut found);
+        find_ascii(&cells, part, &mut found);
     }
     // What is found as bytes in a text that is not ASCII is there; what is not may be, where a letter folds to an ASCII one.
-    let may_be_more = !part.is_ascii() || FOLDED_TO_ASCII.iter().any(|letter| memmem::find(bytes, letter).is_some());
-    if may_be_more && !bytes.is_ascii() {
+    let may_be_more = !part.is_ascii() || part.iter().any(|byte| matches!(byte, b'i' | b'k'));
+    let has_folded = || FOLDED_TO_ASCII.iter().any(|letter| memmem::find(cells.bytes, letter).is_some());
+    if may_be_more && !cells.bytes.is_ascii() && (!part.is_ascii() || has_folded()) {
         // Case is more than a bit of a byte there, and may change how long a text is.
-        let mut start = 0;
-        for (cell, end) in ends.iter().enumerate() {
-            if !bytes[start..*end].is_ascii() {
-                found[cell] = needle.is_in(array.value(cell));
-            }
-            start = *end;
-        }
+        let more = (0..array.len()).filter(|cell| {
+            let text = array.value(*cell);
+            !text.is_ascii() && needle.is_in(text)
+        });
+        found.extend(more.map(|cell| cell as u32));
+        found.sort_unstable();
+        found.dedup();
     }
     if let Some(nulls) = array.nulls() {
-        found.iter_mut().enumerate().for_each(|(cell, found)| *found &= nulls.is_valid(cell));
+        found.retain(|cell| nulls.is_valid(*cell as usize));
     }
     found
 }
 
-/// Marks the cells that have the part, both taken as ASCII. `part` is in lower case; the cells lie in `bytes` one after
-/// the other, each up to its end.
-fn find_ascii(bytes: &[u8], ends: &[usize], part: &[u8], found: &mut [bool]) {
+/// The cells of an array, one after the other in its bytes.
+struct Cells<'a, O> {
+    bytes: &'a [u8],
+    offsets: &'a [O],
+}
+
+impl<'a, O: OffsetSizeTrait> Cells<'a, O> {
+    fn of(array: &'a GenericStringArray<O>) -> Cells<'a, O> {
+        let offsets = array.value_offsets();
+        let (first, last) = (offsets[0].as_usize(), offsets[array.len()].as_usize());
+        Cells { bytes: &array.value_data()[first..last], offsets }
+    }
+
+    /// Where a cell ends in the bytes.
+    fn end(&self, cell: usize) -> usize {
+        self.offsets[cell + 1].as_usize() - self.offsets[0].as_usize()
+    }
+
+    fn start(&self, cell: usize) -> usize {
+        self.offsets[cell].as_usize() - self.offsets[0].as_usize()
+    }
+
+    /// The cell that a place in the bytes is in, which is `from` or a later one.
+    fn at(&self, from: usize, place: usize) -> usize {
+        // Most often it is near, and else far away.
+        for cell in from..from + NEAR_CELLS {
+            if self.end(cell) > place {
+                return cell;
+            }
+        }
+        let from = from + NEAR_CELLS;
+        let first = self.offsets[0].as_usize();
+        from + self.offsets[from + 1..].partition_point(|end| end.as_usize() - first <= place)
+    }
+}
+
+/// How many cells are looked at one by one before the others are halved.
+const NEAR_CELLS: usize = 8;
+
+/// Adds the cells that have the part, both taken as ASCII. `part` is in lower case.
+fn find_ascii<O: OffsetSizeTrait>(cells: &Cells<'_, O>, part: &[u8], found: &mut Vec<u32>) {
+    let bytes = cells.bytes;
+    let mut cell = 0;
+    let mut see = |hit: usize, place: usize| {
+        cell = cells.at(cell, hit);
+        let Some(from) = hit.checked_sub(place).filter(|from| *from >= cells.start(cell)) else { return };
+        let to = from + part.len();
+        if to <= cells.end(cell) && found.last() != Some(&(cell as u32)) && bytes[from..to].eq_ignore_ascii_case(part) {
+            found.push(cell as u32);
+        }
+    };
+    // Several bytes that are no letters are rarer than any one, and look the same in any case.
+    if let Some((place, plain)) = longest_plain(part) {
+        let finder = memmem::Finder::new(plain);
+        let mut from = 0;
+        // Hits may overlap, as `aa` in `aaa` does.
+        while let Some(hit) = finder.find(&bytes[from..]) {
+            see(from + hit, place);
+            from += hit + 1;
+        }
+        return;
+    }
     let Some(place) = rarest(bytes, part) else {
-        found.fill(true);
+        found.extend(0..cells.offsets.len() as u32 - 1);
         return;
     };
     let rare = part[place];
-    let (mut cell, mut start) = (0, 0);
     for hit in memchr2_iter(rare, rare.to_ascii_uppercase(), bytes) {
-        while ends[cell] <= hit {
-            start = ends[cell];
-            cell += 1;
-        }
-        let Some(from) = hit.checked_sub(place).filter(|from| *from >= start) else { continue };
-        let to = from + part.len();
-        if !found[cell] && to <= ends[cell] && bytes[from..to].eq_ignore_ascii_case(part) {
-            found[cell] = true;
-        }
+        see(hit, place);
     }
+}
+
+/// The longest run of two bytes or more of the part that have no case, with its place in the part; none without one.
+fn longest_plain(part: &[u8]) -> Option<(usize, &[u8])> {
+    let mut start = 0;
+    let runs = part.split(u8::is_ascii_alphabetic).map(|run| {
+        let place = start;
+        start += run.len() + 1;
+        (place, run)
+    });
+    runs.filter(|(_, run)| run.len() >= 2).max_by_key(|(_, run)| run.len())
 }
 
 /// The place of that byte of the part which is the rarest in a sample of the bytes; none for an empty part.
@@ -99,6 +158,15 @@ mod tests {
         let texts = [
             Some("Jones"),
             Some("99 JONES"),
+            Some("199 - 99  - j"),
+            Some("a far away one, with nothing of it: 9"),
+            Some("9"),
+            Some("9 - "),
+            Some(" - "),
+            Some("x"),
+            Some("y"),
+            Some("z"),
+            Some("4 - - -"),
             None,
             Some(""),
             Some("jo"),
@@ -127,16 +195,22 @@ mod tests {
                 "ß",
                 "i",
                 "99 j",
+                " - ",
+                "- -",
+                "9 -",
+                "99",
+                "one, w",
                 "\u{212a}",
                 "x",
                 "lang and not there",
             ] {
                 let needle = Needle::new(part);
-                let found = cells_with(&array, &needle).unwrap();
-                for (cell, found) in found.into_iter().enumerate() {
-                    let expected = array.is_valid(cell) && needle.is_in(array.value(cell));
-                    assert_eq!(found, expected, "`{part}` in {:?}", array.is_valid(cell).then(|| array.value(cell)));
-                }
+                let expected = |cell: &u32| {
+                    let cell = *cell as usize;
+                    array.is_valid(cell) && needle.is_in(array.value(cell))
+                };
+                let expected: Vec<u32> = (0..array.len() as u32).filter(expected).collect();
+                assert_eq!(cells_with(&array, &needle).unwrap(), expected, "`{part}`");
             }
         }
     }

@@ -38,7 +38,11 @@ pub(super) fn top_rows(
         };
     };
     let text = is_text(columns.all[leading.column].column_type);
-    let compare = |a: u32, b: u32| compare_rows(snapshot, columns, sort, a, b);
+    // With one column, rows with equal keys are most often equal, and their cells need not be looked at.
+    let ends = |key: u64| sort.len() == 1 && is_exact(key, text);
+    let compare = |key: u64, a: u32, b: u32| {
+        if ends(key) { a.cmp(&b) } else { compare_rows(snapshot, columns, sort, a, b) }
+    };
     let best_of = |batches: Range<usize>| {
         let mut best = Best { found: Vec::new(), last: None, count, compare: &compare };
         let mut keys = Vec::new();
@@ -46,12 +50,10 @@ pub(super) fn top_rows(
             let array = snapshot.batches()[batch].column(original);
             write_keys(array.as_ref(), text, leading.descending, &mut keys);
             let first = (batch * BATCH_ROWS) as u32;
-            // With one column, a row that equals the last one found comes after it, and its text need not be looked at.
-            let ends = sort.len() == 1;
             match among {
                 Among::All => {
                     for (key, row) in keys.iter().zip(first..) {
-                        best.see(*key, row, ends && is_exact(*key, text), out);
+                        best.see(*key, row, out);
                     }
                 }
                 Among::Rows(rows) => {
@@ -59,7 +61,7 @@ pub(super) fn top_rows(
                     let from = rows.partition_point(|row| *row < first);
                     for row in rows[from..].iter().copied().take_while(|row| u64::from(*row) < end) {
                         let key = keys[(row - first) as usize];
-                        best.see(key, row, ends && is_exact(key, text), out);
+                        best.see(key, row, out);
                     }
                 }
             }
@@ -67,7 +69,7 @@ pub(super) fn top_rows(
         best.finish()
     };
     let mut found: Vec<(u64, u32)> = in_parallel(snapshot.batches().len(), snapshot.rows(), best_of).concat();
-    found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(a.1, b.1)));
+    found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(a.0, a.1, b.1)));
     found.truncate(count);
     found.into_iter().map(|(_, row)| row).collect()
 }
@@ -100,12 +102,12 @@ struct Best<'a, C> {
     compare: &'a C,
 }
 
-impl<C: Fn(u32, u32) -> Ordering> Best<'_, C> {
-    /// Looks at a row; rows come in ascending order. `ends` tells that an equal key means an equal row.
+impl<C: Fn(u64, u32, u32) -> Ordering> Best<'_, C> {
+    /// Looks at a row; rows come in ascending order.
     #[inline]
-    fn see(&mut self, key: u64, row: u32, ends: bool, out: &RowSet) {
+    fn see(&mut self, key: u64, row: u32, out: &RowSet) {
         if let Some((last_key, last_row)) = self.last
-            && (key > last_key || (key == last_key && (ends || (self.compare)(row, last_row).is_gt())))
+            && (key > last_key || (key == last_key && (self.compare)(key, row, last_row).is_gt()))
         {
             return;
         }
@@ -120,7 +122,7 @@ impl<C: Fn(u32, u32) -> Ordering> Best<'_, C> {
 
     fn cut(&mut self) {
         let compare = self.compare;
-        self.found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(a.1, b.1)));
+        self.found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(a.0, a.1, b.1)));
         self.found.truncate(self.count);
         if self.found.len() == self.count {
             self.last = self.found.last().copied();

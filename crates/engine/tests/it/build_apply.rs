@@ -11,6 +11,7 @@ use stet_domain::project::Format;
 use stet_engine::build::{ApplyTask, apply, check_keys, edited_columns};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
+use stet_engine::read::FileSource;
 
 use crate::build_support::{Folder, Log, build, columns_of, editable, rows_in, rows_of};
 
@@ -221,6 +222,51 @@ fn a_cancelled_build_leaves_the_old_output_whole_and_nothing_else() {
     assert!(matches!(apply(&task, &control), Err(EngineError::Cancelled)));
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "old");
     assert_eq!(folder.files(), ["edited.csv", "strikes.csv"]);
+}
+
+/// Names the folder for the process that has no room: see the test below.
+#[cfg(unix)]
+const NO_ROOM: &str = "STET_TEST_NO_ROOM";
+
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_is_told_and_leaves_the_old_output_whole() {
+    let original_of = |folder: &Folder| {
+        let rows: String = (0..40_000).map(|row| format!("{row},name {},1,true,\n", row * 7919 % 40_001)).collect();
+        folder.csv("strikes", &format!("id,name,cost,seen,day\n{rows}"), &COLUMNS)
+    };
+    if let Some(output) = std::env::var_os(NO_ROOM) {
+        // This is the process without room: none of its files can grow beyond a few blocks.
+        let output = std::path::PathBuf::from(output);
+        let original = FileSource {
+            dataset: "strikes".into(),
+            path: output.with_file_name("strikes.csv"),
+            format: Format::Csv,
+            columns: Some(columns_of(&COLUMNS)),
+        };
+        let error = build(&original, &["id"], &Log::default(), &[], &output).unwrap_err();
+        let EngineError::Io { path, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(path.file_name(), output.file_name(), "{error}");
+        return;
+    }
+    for name in ["edited.csv", "edited.parquet", "edited.jsonl"] {
+        let folder = Folder::new();
+        original_of(&folder);
+        let output = folder.path(name);
+        std::fs::write(&output, "old").unwrap();
+        // A limit on the size of files is what a full disk is to whoever writes: the first block too many fails.
+        let done = std::process::Command::new("bash")
+            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg("build_apply::a_disk_without_room_is_told_and_leaves_the_old_output_whole")
+            .env(NO_ROOM, &output)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && told.contains("1 passed"), "{name}: {told}");
+        assert_eq!(std::fs::read_to_string(&output).unwrap(), "old");
+        assert_eq!(folder.files(), [name, "strikes.csv"]);
+    }
 }
 
 #[test]

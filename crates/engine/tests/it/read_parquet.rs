@@ -94,6 +94,7 @@ fn exotic() -> Vec<(&'static str, ArrayRef, ColumnType, &'static str)> {
         ("list", Arc::new(list.finish()), ColumnType::Other, "[1, ]"),
         ("struct", Arc::new(structs), ColumnType::Other, "{a: 5}"),
         ("a \"quoted\", name", Arc::new(BooleanArray::from(vec![Some(true), None])), ColumnType::Boolean, "true"),
+        ("with a \0 in it", Arc::new(StringArray::from(vec![Some("NUL"), None])), ColumnType::Text, "NUL"),
     ]
 }
 
