@@ -348,7 +348,7 @@ impl App {
     /// What a recipe is now: when it changes, its output is stale.
     pub(crate) fn recipe_stamp(&self, project: &Project, recipe: &Recipe) -> RecipeStamp {
         let output = project.datasets.get(&recipe.output);
-        let definition = match &recipe.kind {
+        let mut definition = match &recipe.kind {
             RecipeKind::Sql { sql, .. } => {
                 serde_json::json!({ "sql": sql, "columns": output.and_then(|output| output.columns.as_ref()) })
             }
@@ -362,6 +362,17 @@ impl App {
                 serde_json::json!({ "keys": webapp.map(|webapp| &webapp.primary_keys), "editable": editable })
             }
         };
+        // What the values of an input are is told by its declared types, and not by its files alone.
+        let original = self.webapp_of(project, recipe).map(|webapp| &webapp.original);
+        let declared: Vec<_> = recipe
+            .inputs
+            .iter()
+            .chain(original)
+            .filter_map(|input| Some((input, project.datasets.get(input)?.columns.as_ref()?)))
+            .collect();
+        if !declared.is_empty() {
+            definition["inputs"] = serde_json::json!(declared);
+        }
         RecipeStamp {
             kind: recipe.kind.as_str().to_owned(),
             definition_sha256: stet_engine::write::digest_text(&definition.to_string()),

@@ -167,3 +167,26 @@ fn a_build_waits_for_another_process_that_builds_the_same_dataset() {
     assert!(build.wait().unwrap().success());
     assert!(node.file("data/T/items_edited.parquet").exists() && !lock.exists());
 }
+
+#[test]
+fn another_declared_type_of_an_input_makes_its_outputs_stale() {
+    let declared = |id: &str| {
+        format!(
+            "key = [\"id\"]\npath = \"codes.csv\"\n\
+             columns = [{{ name = \"id\", type = \"{id}\" }}, {{ name = \"v\", type = \"text\" }}]\n"
+        )
+    };
+    let node = Node::new();
+    node.write("projects/C/project.toml", "name = \"C\"\n");
+    node.write("projects/C/datasets/codes.toml", &declared("integer"));
+    node.write("projects/C/webapps/codes.toml", "original = \"codes\"\n[[editable]]\ncolumn = \"v\"\n");
+    node.write("data/C/codes.csv", "id,v\n1,a\n");
+    let outputs = ["C.codes_edited", "C.codes_editlog_pivoted"];
+    let id_of = |output: &str| {
+        node.run(&["build", output]).ok();
+        node.run(&["dataset", "schema", output, "--format", "json"]).json()["columns"][0]["type"].clone()
+    };
+    assert_eq!(outputs.map(id_of), ["integer", "integer"]);
+    node.write("projects/C/datasets/codes.toml", &declared("text"));
+    assert_eq!(outputs.map(id_of), ["text", "text"]);
+}
