@@ -27,8 +27,8 @@ impl Candidates {
 
     /// Takes a text that is not null.
     pub fn see_text(&mut self, text: &str) {
-        // Programs write an exponent with a sign or behind a fraction; `1E5` and `12e4` are codes.
-        let is_code = text.contains(['e', 'E']) && !text.contains(['.', '+', '-']);
+        // Programs that write a large E write a fraction before it or a sign behind it; `1E5` is a code.
+        let is_code = text.contains('E') && !text.contains(['.', '+', '-']);
         self.see(text, is_code);
     }
 
@@ -137,12 +137,12 @@ mod tests {
             (&["00.5"], ColumnType::Text),
             (&["0.5", "-0"], ColumnType::Number),
             (
-                &["0.30000000000000004", "-1.2e-05", "100000000000000000000.50", "0.000000000000000000001"],
+                &["0.30000000000000004", "-1.2e-05", "100000000000000000000.00", "0.000000000000000000001"],
                 ColumnType::Number,
             ),
             (&["1234567890123456.78"], ColumnType::Text),
             (&["1E5", "2"], ColumnType::Text),
-            (&["1.5E5", "1e+05"], ColumnType::Number),
+            (&["1.5E5", "1E+05", "1e21"], ColumnType::Number),
             (&["2016-12-31T23:59:60"], ColumnType::Text),
             (&["2022-12-21T10:00:00-05:00", "2022-12-21T10:00:00-04:00"], ColumnType::Instant),
             (&["9223372036854775808"], ColumnType::Text),
