@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use stet_app::{App, Clock, NewUser, NodeFolder, NodeRole};
-use stet_domain::Profile;
+use stet_domain::name::looks_reserved;
+use stet_domain::{Login, Profile};
 
 use crate::Global;
 use crate::failure::Failure;
@@ -52,7 +53,16 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> Result<(), Fai
             folder.root().display()
         )));
     }
-    // The password comes before the folder: when there is none to read, nothing is half made.
+    // Names and the password come before the folder: when one of them cannot be, nothing is half made.
+    if name.trim().is_empty() {
+        return Err(Failure::usage("a node needs a name: give it with --name, such as --name \"Wildlife data\""));
+    }
+    if let Some(login) = &arguments.admin {
+        Login::new(login.as_str()).map_err(|error| Failure::usage(error.to_string()))?;
+        if looks_reserved(login) {
+            return Err(Failure::usage(format!("`{login}` is reserved: choose another login")));
+        }
+    }
     let password = match &arguments.admin {
         Some(login) => Some(arguments.password.read(login)?),
         None => None,

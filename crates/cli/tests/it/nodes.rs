@@ -14,6 +14,20 @@ fn init_without_a_folder_is_refused() {
 }
 
 #[test]
+fn init_with_a_name_that_cannot_be_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = folder.path().join("node");
+    for (wrong, told) in [
+        (["--name", " "], "needs a name"),
+        (["--admin", "a b"], "cannot be the name of a user"),
+        (["--admin", "none"], "is reserved"),
+    ] {
+        let stderr = run(&[&["init", "--node", node.to_str().unwrap()][..], &wrong].concat()).fails(2);
+        assert!(stderr.contains(told) && !node.exists(), "{stderr}");
+    }
+}
+
+#[test]
 fn init_without_the_password_that_it_needs_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let node = folder.path().join("node");
