@@ -121,8 +121,12 @@ impl Problem {
     }
 }
 
-/// The text as a sentence begins.
+/// The text as a sentence begins, unless it begins with the name of a file.
 fn capitalised(text: &str) -> String {
+    let first = text.split([' ', ',', ':']).next().unwrap_or_default();
+    if first.contains(['/', '.']) {
+        return text.to_owned();
+    }
     let mut characters = text.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),

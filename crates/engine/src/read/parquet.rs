@@ -372,5 +372,12 @@ fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
 }
 
 pub(crate) fn damaged(source: &FileSource, path: &Path, place: String, error: &dyn std::fmt::Display) -> EngineError {
-    source.bad_data(path, place, format!("this is not a Parquet file that can be read, or it is damaged ({error})"))
+    let text = error.to_string();
+    let message = match text.split_once("Disabled feature at compile time: ") {
+        Some((_, codec)) => {
+            format!("it is compressed with {codec}, which Stet does not read: write it with zstd, snappy, lz4 or gzip")
+        }
+        None => format!("this is not a Parquet file that can be read, or it is damaged ({text})"),
+    };
+    source.bad_data(path, place, message)
 }
