@@ -157,7 +157,11 @@ impl App {
                 credentials: sessions::Credentials::default(),
                 visitors: visitors::Visitors::default(),
                 editlogs: Mutex::default(),
-                connections: connections::Connections::of_file(&config.connections, &config.connection_groups, identity),
+                connections: connections::Connections::of_file(
+                    &config.connections,
+                    &config.connection_groups,
+                    identity,
+                ),
                 provider: provider::Provider::default(),
                 keys: Arc::new(keys),
                 project_events: std::sync::Mutex::default(),

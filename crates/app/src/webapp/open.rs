@@ -209,10 +209,13 @@ impl App {
     }
 
     async fn load(&self, project: &Arc<Project>, webapp: &Webapp, board: Arc<Board>) -> Result<OpenWebapp, AppError> {
+        let place = self.editlog_place(project, &webapp.original)?;
+        let is_ours = matches!(place, EditlogPlace::Node(_));
+        // Asked with a connection of its own, which is closed again: one that stays would keep the new table in the journal.
+        let original = webapp.original.clone();
+        let is_new = is_ours && !blocking(move || place.is_initialised(&original)).await?;
         let editlogs = self.editlogs(project, &webapp.original).await?;
-        let is_ours = matches!(self.editlog_place(project, &webapp.original)?, EditlogPlace::Node(_));
         let editlog = if is_ours {
-            let is_new = !editlogs.is_initialised(&webapp.original).await?;
             let editlog = editlogs.initialise(&webapp.original).await?;
             if is_new {
                 let object = format!("dataset {}.{}", project.key, webapp.original.editlog());

@@ -23,7 +23,6 @@ use crate::editlog::{Append, Outcome, WriteStep, positions};
 use crate::error::{Doing, EngineError, StoreError};
 use crate::postgres::PostgresConfig;
 
-
 /// A request on its way to the writer.
 pub(super) struct Request {
     pub sql: Arc<LogSql>,
