@@ -44,12 +44,10 @@ pub(super) fn write(bytes: &mut Vec<u8>, key: &str, draft: &Draft<'_>) {
     bytes.clear();
     text(bytes, key);
     let action = |action: Action| ACTIONS.iter().position(|known| *known == action).unwrap_or(0) as u8;
-    let flags = (u8::from(row.deleted) * DELETED)
-        | (u8::from(row.created.is_some()) * CREATED)
-        | (u8::from(row.row_event.is_some()) * ROW_EVENT)
-        | action(row.first_action) << FIRST_ACTION_SHIFT
-        | action(row.last_action) << LAST_ACTION_SHIFT;
-    bytes.push(flags);
+    let flags =
+        flag(row.deleted, DELETED) | flag(row.created.is_some(), CREATED) | flag(row.row_event.is_some(), ROW_EVENT);
+    let actions = (action(row.first_action) << FIRST_ACTION_SHIFT) | (action(row.last_action) << LAST_ACTION_SHIFT);
+    bytes.push(flags | actions);
     signed(bytes, row.last_event.0);
     signed(bytes, row.last_date.micros());
     number(bytes, row.last_user.0.into());
@@ -60,9 +58,7 @@ pub(super) fn write(bytes: &mut Vec<u8>, key: &str, draft: &Draft<'_>) {
         number(bytes, column.0.into());
         let (value, base) = cell.overriding.map_or((None, None), |over| (over.value, over.base));
         bytes.push(
-            (u8::from(cell.overriding.is_some()) * OVERRIDE)
-                | (u8::from(value.is_some()) * VALUE)
-                | (u8::from(base.is_some()) * BASE),
+            flag(cell.overriding.is_some(), OVERRIDE) | flag(value.is_some(), VALUE) | flag(base.is_some(), BASE),
         );
         signed(bytes, row.last_event.0.wrapping_sub(cell.event.0));
         signed(bytes, row.last_date.micros().wrapping_sub(cell.date.micros()));
@@ -145,6 +141,10 @@ impl<'a> Iterator for Cells<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         if self.bytes.is_empty() { None } else { self.next_cell() }
     }
+}
+
+fn flag(is: bool, flag: u8) -> u8 {
+    if is { flag } else { 0 }
 }
 
 fn number(bytes: &mut Vec<u8>, mut number: u64) {
