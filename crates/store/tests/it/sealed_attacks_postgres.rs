@@ -315,7 +315,7 @@ async fn rechain(place: &PostgresPlace) {
 /// Puts a checkpoint over the stored hashes in the place of those that are there.
 async fn sign(place: &PostgresPlace, key: &SignerKey) {
     let mut tree = Tree::new();
-    with_sealed(place, |log| hashes(log)).await.into_iter().for_each(|hash| tree.append(hash));
+    with_sealed(place, hashes).await.into_iter().for_each(|hash| tree.append(hash));
     let size = tree.size();
     let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size, root: tree.root(), extensions: Vec::new() };
     place.database.sql(&format!(
