@@ -18,7 +18,7 @@ test('every edit is told on the page of edits, and narrowed down by a click', as
 
   await rows.last().getByRole('button', { name: 'admin' }).click();
   await expect(rows).toHaveCount(1);
-  await expect(page.getByLabel('Person')).toHaveValue('admin');
+  await expect(page.getByRole('textbox', { name: 'Person' })).toHaveValue('admin');
   await page.reload();
   await expect(rows).toHaveCount(1);
   await page.getByRole('button', { name: 'Clear filters' }).click();
@@ -42,8 +42,8 @@ test('the edits of somebody are taken back after a look at what changes, and tha
   await page.goto(log);
   const take = page.getByRole('button', { name: 'Take these back…' });
   await expect(take).toBeDisabled();
-  await page.getByLabel('Person').fill('admin');
-  await page.getByLabel('Person').press('Enter');
+  await page.getByRole('textbox', { name: 'Person' }).fill('admin');
+  await page.getByRole('textbox', { name: 'Person' }).press('Enter');
   await expect(page.locator('tbody tr')).toHaveCount(2);
   await take.click();
   const dialog = page.getByRole('dialog');
