@@ -90,10 +90,8 @@ impl App {
     pub async fn set_profile(&self, actor: &Actor, login: &str, profile: Profile) -> Result<(), AppError> {
         self.require_administrator(actor)?;
         let login = parse_login(login)?;
-        if login == actor.login && profile != Profile::Admin {
-            return Err(AppError::Invalid(
-                "another administrator has to do this: you would lock yourself out".to_owned(),
-            ));
+        if profile != Profile::Admin {
+            not_oneself(actor, &login)?;
         }
         let entry = self.entry(actor, "user.profile", format!("user {login}"), format!("profile {}", profile.as_str()));
         Ok(self.inner.node.audited(entry).set_profile(&login, profile).await?)
@@ -102,10 +100,13 @@ impl App {
     /// Shuts a user out at once, or lets the user in again. Sessions and tokens end; the name stays in the logs.
     ///
     /// # Errors
-    /// When the actor is no administrator, or there is no such user.
+    /// When the actor is no administrator, there is no such user, or the actor would shut themself out.
     pub async fn set_user_disabled(&self, actor: &Actor, login: &str, disabled: bool) -> Result<(), AppError> {
         self.require_administrator(actor)?;
         let login = parse_login(login)?;
+        if disabled {
+            not_oneself(actor, &login)?;
+        }
         let action = if disabled { "user.disable" } else { "user.enable" };
         let node = self.inner.node.audited(self.entry(actor, action, format!("user {login}"), ""));
         if disabled {
@@ -204,6 +205,14 @@ impl App {
             Err(AppError::not_found(format!("token `{name}` of `{login}`")))
         }
     }
+}
+
+/// Whoever administers the node cannot stop doing so alone: somebody has to be left who can.
+fn not_oneself(actor: &Actor, login: &Login) -> Result<(), AppError> {
+    if login.as_str().eq_ignore_ascii_case(actor.login.as_str()) {
+        return Err(AppError::Invalid("another administrator has to do this: you would lock yourself out".to_owned()));
+    }
+    Ok(())
 }
 
 pub(crate) fn parse_login(login: &str) -> Result<Login, AppError> {

@@ -154,3 +154,17 @@ async fn what_is_not_there_is_answered_alike_everywhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn no_administrator_locks_themself_out() {
+    let node = TestNode::start().await;
+    let admin = node.signed_in(ADMIN).await;
+    for login in [ADMIN.to_owned(), ADMIN.to_uppercase()] {
+        for change in [json!({ "disabled": true }), json!({ "profile": "reader" })] {
+            let change = admin.request("PATCH", &format!("/api/v1/users/{login}")).json(&change);
+            let problem = admin.send(change).await.expect_status(422).problem();
+            assert!(problem["detail"].as_str().is_some_and(|text| text.contains("lock yourself out")), "{problem}");
+        }
+    }
+    admin.get("/api/v1/users").await.expect_status(200);
+}
