@@ -80,9 +80,13 @@ impl App {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<EditlogVerification, AppError> {
         let (project, original) = self.sealed_original(actor, project, dataset)?;
-        let log = self.sealed_log(&project, &original)?;
         let origin = self.sealing(&project.key).origin(&original);
-        let own = log.checkpoints(OWN_CHECKPOINTS_MAX.min(CHECKPOINTS_MAX))?;
+        let place = self.editlog_place(&project, &original)?;
+        let log = if place.is_initialised(&original)? { Some(place.sealed(&original)?) } else { None };
+        let own = match &log {
+            Some(log) => log.checkpoints(OWN_CHECKPOINTS_MAX.min(CHECKPOINTS_MAX))?,
+            None => Vec::new(),
+        };
         let trusted = evidence.trusted.unwrap_or_else(|| self.sealing_keys(actor));
 
         let folders = match evidence.kept {
@@ -99,9 +103,26 @@ impl App {
             }
             outside.push((note, folder.display().to_string()));
         }
+        if log.is_none() && outside.is_empty() {
+            return Err(never_begun(&original));
+        }
         let checkpoints = own.iter().map(|note| (note.as_str(), Kept::Inside));
         let elsewhere = outside.iter().map(|(note, place)| (note.as_str(), Kept::Outside(place.clone())));
         let mut verifier = Verifier::new(&origin, &trusted, checkpoints.chain(elsewhere));
+        let Some(log) = log else {
+            // Somebody kept checkpoints of it, so it was there: a log that is gone has lost all its events.
+            while let Some(hash) = next_kept(&mut kept)? {
+                verifier.push_hash(None, Some(hash));
+            }
+            verifier.end_hashes();
+            return Ok(EditlogVerification {
+                origin,
+                report: verifier.finish(),
+                protection: Some("the editlog is gone: there is no file or table of it".to_owned()),
+                trusted,
+                outside: outside.into_iter().map(|(_, place)| place).collect(),
+            });
+        };
         let events = log.last_event()?;
         log.scan(&mut |page| {
             for hash in page.hashes {
@@ -236,7 +257,7 @@ impl App {
     fn sealed_log(&self, project: &Project, original: &DatasetName) -> Result<SealedLog, AppError> {
         let place = self.editlog_place(project, original)?;
         if !place.is_initialised(original)? {
-            return Err(AppError::Conflict(format!("`{original}` has no editlog yet: nobody has opened its table")));
+            return Err(never_begun(original));
         }
         Ok(place.sealed(original)?)
     }
@@ -248,6 +269,10 @@ impl App {
             .map_err(|error| AppError::Conflict(format!("the last checkpoint of this editlog is damaged: {error}")))?;
         Ok((checkpoint, note))
     }
+}
+
+fn never_begun(original: &DatasetName) -> AppError {
+    AppError::Conflict(format!("`{original}` has no editlog yet: nobody has opened its table"))
 }
 
 fn next_kept(kept: &mut Option<push::KeptHashes>) -> Result<Option<Hash>, AppError> {

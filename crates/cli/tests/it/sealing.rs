@@ -72,6 +72,19 @@ async fn a_copy_of_the_log_from_yesterday_is_truncated() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_gone_is_missed_where_its_checkpoints_were_kept() {
+    let node = node_with_edits(3).await;
+    assert_eq!(verified(&node, &[])["events"], 3);
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(node.file(&format!("data/T/editlog.sqlite{ending}")));
+    }
+    let run = node.run(&["editlog", "verify", "T.items"]);
+    assert_eq!(run.code, 1);
+    assert!(run.stdout.contains("TRUNCATED: the log ends after 0 events, and 3 were sealed"), "{}", run.stdout);
+    assert!(run.stdout.contains("the editlog is gone"), "{}", run.stdout);
+}
+
+#[tokio::test]
 async fn a_bundle_and_a_proof_are_verified_without_the_node() {
     let node = node_with_edits(5).await;
     let path = |name: &str| node.file(name).display().to_string();
