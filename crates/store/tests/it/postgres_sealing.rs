@@ -154,7 +154,11 @@ async fn a_sealer_or_writer_that_fails_at_any_step_loses_nothing_and_goes_on_at_
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         if step == WriteStep::SealCheckpoint {
-            assert!(editlogs.sealing_failure(&strikes()).is_some_and(|why| why.contains("writing")), "{step:?}");
+            // It is told a moment after it was met.
+            while !editlogs.sealing_failure(&strikes()).is_some_and(|why| why.contains("writing")) {
+                assert!(started.elapsed() < Duration::from_secs(30), "{step:?} is never told");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
         // As if the process ended here: what it has open is lost.
         drop((log, editlogs));
