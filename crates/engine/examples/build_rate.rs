@@ -1,7 +1,9 @@
 //! How fast the edited dataset of a generated original is built, in full and after one new edit, beside a bare read and
 //! rewrite of the same file.
 //!
-//!     cargo run --release -p stet-engine --example build_rate -- [ROWS] [EDITS] [KEY_COLUMNS] [FOLDER]
+//! ```text
+//! cargo run --release -p stet-engine --example build_rate -- [ROWS] [EDITS] [KEY_COLUMNS] [FOLDER]
+//! ```
 //!
 //! With a folder, `original.parquet`, `edits.parquet` (the log) and `edited.parquet` are left there, for other programs
 //! to do the same work. With `PARTS=1` in the environment the output is a folder of files.

@@ -1,7 +1,9 @@
 //! The small language in which a webapp says which rows are whose:
 //!
-//!     owner = current_user
-//!     state in ('CA', 'TX') and team in current_groups
+//! ```text
+//! owner = current_user
+//! state in ('CA', 'TX') and team in current_groups
+//! ```
 //!
 //! Comparisons joined by `and`; each is a column, `=` or `in`, and what its value has to be: `current_user`,
 //! `current_groups`, a text in single quotes, a number or word, or a list of these in parentheses. A column whose name is
