@@ -516,7 +516,6 @@ impl OpenWebapp {
             // A linked dataset that is not there at the moment is being replaced.
             sources.iter().any(|(source, before)| source.fingerprint().is_ok_and(|now| now != *before))
                 || tables.iter().any(WatchedTable::has_changed)
-                || tables.iter().any(WatchedTable::has_changed)
         };
         tokio::task::spawn_blocking(look).await.unwrap_or(false)
     }
