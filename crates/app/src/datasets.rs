@@ -9,6 +9,7 @@ use stet_domain::project::{Column, Dataset, Format, Location, Project, Role};
 use stet_domain::{Actor, ActorKind, DatasetName, EventId};
 use stet_engine::build::{export as write_dataset, write_events};
 use stet_engine::control::Control;
+use stet_engine::manifest::Manifest;
 use stet_engine::read::FileSource;
 use stet_engine::write::{Formulas, OutputFormat, WriteOptions};
 use stet_store::EditlogReader;
@@ -284,7 +285,7 @@ impl App {
         if let Some(table) = self.database_table(project, dataset)? {
             return Ok(table.copy_source());
         }
-        let Location::Files { connection, path, format } = &dataset.location else {
+        let Location::Files { connection, path, format, delimiter } = &dataset.location else {
             return Err(AppError::Invalid(format!("`{}` is an editlog, which is not kept in files", dataset.name)));
         };
         let root = match connection {
@@ -300,12 +301,14 @@ impl App {
                 None => return Err(self.no_connection(dataset.name.as_str(), name)),
             },
         };
-        Ok(FileSource {
-            dataset: dataset.name.to_string(),
-            path: root.join(path),
-            format: *format,
-            columns: dataset.columns.clone(),
-        })
+        let path = root.join(path);
+        // Types that were known when a recipe wrote a text file are not guessed from its texts.
+        let built = || match format {
+            Format::Csv | Format::Jsonl if project.recipe_of(&dataset.name).is_some() => Manifest::columns_of(&path),
+            _ => None,
+        };
+        let columns = dataset.columns.clone().or_else(built);
+        Ok(FileSource { dataset: dataset.name.to_string(), path, format: *format, delimiter: *delimiter, columns })
     }
 
     async fn preview_editlog(

@@ -19,7 +19,7 @@ use arrow_array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use stet_domain::apply::EditableColumn;
 use stet_domain::event::{Action, ClientEventId, Event, EventId, LogDate, Source};
-use stet_domain::project::Format;
+use stet_domain::project::{Delimiter, Format};
 use stet_domain::replay::Replay;
 use stet_domain::{ColumnType, Key, Login};
 use stet_engine::build::{ApplyTask, RebuildTask, apply, rebuild, write_events};
@@ -43,7 +43,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::tempdir()?;
     let folder = std::env::args().nth(4).map_or(temporary.path().to_owned(), PathBuf::from);
     let path = folder.join("original.parquet");
-    let original = FileSource { dataset: "original".into(), path, format: Format::Parquet, columns: None };
+    let original = FileSource {
+        dataset: "original".into(),
+        path,
+        format: Format::Parquet,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    };
     generate(&original.path, rows)?;
     let events = || (0..edits).map(|edit| event(rows, edit, key.len()));
     if std::env::args().nth(4).is_some() {

@@ -16,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use stet_domain::event::{Action, ClientEventId, Event, EventId, LogDate, Source};
-use stet_domain::project::Format;
+use stet_domain::project::{Delimiter, Format};
 use stet_domain::{Key, Login};
 use stet_engine::control::Control;
 use stet_engine::live::{EditableSpec, Filter, LiveTable, Query, Sort, TableSpec, Test};
@@ -38,7 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         generate(&original, rows)?;
     }
     println!("{rows} rows, {} MB as Parquet", original.metadata()?.len() / 1_000_000);
-    let source = FileSource { dataset: "flights".into(), path: original, format: Format::Parquet, columns: None };
+    let source = FileSource {
+        dataset: "flights".into(),
+        path: original,
+        format: Format::Parquet,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    };
     let cache = folder.join("cache");
     let key = ["id".to_owned()];
     if cache.exists() {

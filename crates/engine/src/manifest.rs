@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stet_domain::event::EventId;
-use stet_domain::project::Format;
+use stet_domain::project::{Column, Delimiter, Format};
 
 use crate::control::Control;
 use crate::error::EngineError;
@@ -74,6 +74,9 @@ pub struct OutputStamp {
     pub sha256: String,
     /// Its rows.
     pub rows: u64,
+    /// Its columns, for an output whose file does not tell their types: CSV and JSON lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<Column>,
     /// How it lies in row groups, when a later build can go on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<OutputParts>,
@@ -181,6 +184,14 @@ impl Manifest {
         // A damaged or strange manifest means that nothing is known: the output is built anew, which writes a good one.
         let manifest: Option<Manifest> = serde_json::from_slice(&text).ok();
         Ok(manifest.filter(|manifest| manifest.format_version == MANIFEST_VERSION))
+    }
+
+    /// The columns of an output whose file does not tell their types; none when nothing is known, or the file is not the
+    /// one that was built.
+    pub fn columns_of(output: &Path) -> Option<Vec<Column>> {
+        let manifest = Manifest::read(output).ok()??;
+        let bytes = std::fs::metadata(output).ok()?.len();
+        (manifest.output.bytes == bytes && !manifest.output.columns.is_empty()).then_some(manifest.output.columns)
     }
 
     /// Writes the manifest beside its output.
@@ -292,7 +303,7 @@ impl InputStamp {
 impl OutputStamp {
     /// The stamp of an output that was just written.
     pub fn new(digested: Digested, rows: u64) -> OutputStamp {
-        OutputStamp { bytes: digested.bytes, sha256: digested.sha256, rows, parts: None }
+        OutputStamp { bytes: digested.bytes, sha256: digested.sha256, rows, columns: Vec::new(), parts: None }
     }
 }
 
@@ -326,7 +337,13 @@ pub(crate) fn prints_of(output: &Path) -> Result<Vec<FilePrint>, EngineError> {
     } else {
         Format::of_path(&output.to_string_lossy()).unwrap_or(Format::Parquet)
     };
-    let source = FileSource { dataset: "output".into(), path: output.to_owned(), format, columns: None };
+    let source = FileSource {
+        dataset: "output".into(),
+        path: output.to_owned(),
+        format,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    };
     Ok(source.fingerprint()?.files)
 }
 

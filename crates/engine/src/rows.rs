@@ -73,7 +73,7 @@ pub fn write_rows<E: From<EngineError>>(
         flush(&mut appenders, waiting)?;
     }
     let file = writer.finish().map_err(|error| at(path, error))?;
-    Ok(Written { rows: written, file: file.commit()? })
+    Ok(Written { rows: written, file: file.commit()?, columns: columns.to_vec() })
 }
 
 /// Gives every row of a dataset in files, as canonical texts.

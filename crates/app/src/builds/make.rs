@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use stet_domain::apply::ApplyReport;
 use stet_domain::key::key_parts;
-use stet_domain::project::{Column, Dataset, Format, Location, Project, Recipe, RecipeKind, Webapp};
+use stet_domain::project::{Column, Dataset, Delimiter, Format, Location, Project, Recipe, RecipeKind, Webapp};
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId};
 use stet_engine::build::{
@@ -51,6 +51,8 @@ struct Made {
     position: Option<stet_domain::EventId>,
     rows: u64,
     file: Digested,
+    /// The columns of an output whose file does not tell their types.
+    columns: Vec<Column>,
     /// The parts of an output that is a folder.
     parts: Option<OutputParts>,
 }
@@ -128,7 +130,7 @@ impl App {
             recipe: self.recipe_stamp(project, recipe),
             inputs: made.inputs,
             log_position: made.position,
-            output: OutputStamp { parts: made.parts, ..OutputStamp::new(made.file, made.rows) },
+            output: OutputStamp { columns: made.columns, parts: made.parts, ..OutputStamp::new(made.file, made.rows) },
             report: serde_json::to_value(&report).map_err(AppError::internal)?,
         };
         manifest.write(&output)?;
@@ -236,7 +238,8 @@ impl App {
                 *stamp = content.clone();
             }
         }
-        Ok(Made { outcome, inputs: stamps, position, rows: written.rows, file: written.file, parts })
+        let columns = if format == Format::Parquet { Vec::new() } else { written.columns };
+        Ok(Made { outcome, inputs: stamps, position, rows: written.rows, file: written.file, columns, parts })
     }
 
     /// Brings an edited dataset up to date by what new events touch, without reading the rest of the log; none when that
@@ -301,7 +304,13 @@ impl App {
         let path = folder.path().join("output.parquet");
         let file = FileToMake { dataset, path: &path, format: Format::Parquet };
         let made = self.make_file(project, recipe, &file, BuildMode::Only, control)?;
-        let rows = FileSource { dataset: dataset.name.to_string(), path, format: Format::Parquet, columns: None };
+        let rows = FileSource {
+            dataset: dataset.name.to_string(),
+            path,
+            format: Format::Parquet,
+            delimiter: Delimiter::Comma,
+            columns: None,
+        };
         let written = table.replace(&rows, control)?;
         self.mark(made, &written, output)
     }
@@ -373,6 +382,7 @@ impl App {
                 dataset: webapp.original.to_string(),
                 path,
                 format: Format::Parquet,
+                delimiter: Delimiter::Comma,
                 columns: Some(of_original),
             };
             let edited = folder.path().join("edited.parquet");
@@ -390,6 +400,7 @@ impl App {
                 dataset: webapp.original.to_string(),
                 path: edited,
                 format: Format::Parquet,
+                delimiter: Delimiter::Comma,
                 columns: None,
             };
             let names = source.columns()?;
@@ -411,6 +422,7 @@ impl App {
             position: log.position(),
             rows: applied.output.rows,
             file: Digested { bytes: 0, sha256: String::new() },
+            columns: Vec::new(),
             parts: None,
         };
         self.mark(made, &applied.output, marker)

@@ -190,3 +190,55 @@ fn another_declared_type_of_an_input_makes_its_outputs_stale() {
     node.write("projects/C/datasets/codes.toml", &declared("text"));
     assert_eq!(outputs.map(id_of), ["text", "text"]);
 }
+
+#[test]
+fn the_types_of_a_text_output_are_those_it_was_written_with() {
+    let node = Node::new();
+    node.write("projects/C/project.toml", "name = \"C\"\n");
+    node.write(
+        "projects/C/datasets/codes.toml",
+        "key = [\"id\"]\npath = \"codes.csv\"\n\
+         columns = [{ name = \"id\", type = \"text\" }, { name = \"v\", type = \"number\" }]\n",
+    );
+    node.write("projects/C/datasets/codes_edited.toml", "path = \"codes_edited.csv\"\n");
+    node.write("projects/C/datasets/copied.toml", "path = \"copied.jsonl\"\n");
+    node.write("projects/C/webapps/codes.toml", "original = \"codes\"\n[[editable]]\ncolumn = \"v\"\n");
+    node.write(
+        "projects/C/recipes/copy.toml",
+        "kind = \"sql\"\ninputs = [\"codes_edited\", \"codes\"]\noutput = \"copied\"\n",
+    );
+    node.write("projects/C/recipes/copy.sql", "SELECT e.id, e.v FROM codes_edited e JOIN codes c ON c.id = e.id\n");
+    node.write("data/C/codes.csv", "id,v\n1,7\n02,8\n");
+    let types_of = |output: &str| {
+        node.run(&["build", output]).ok();
+        let shown = node.run(&["dataset", "schema", output, "--format", "json"]).json();
+        shown["columns"].as_array().unwrap().iter().map(|column| column["type"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(types_of("C.codes_edited"), ["text", "number"]);
+    // Nothing in the texts tells that these are no whole numbers.
+    node.write("data/C/codes.csv", "id,v\n1,7\n2,8\n");
+    assert_eq!(types_of("C.codes_edited"), ["text", "number"]);
+    assert_eq!(types_of("C.copied"), ["text", "number"]);
+    assert_eq!(std::fs::read_to_string(node.file("data/C/copied.jsonl")).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn files_with_other_delimiters_are_read_as_their_dataset_says() {
+    let node = Node::new();
+    node.write("projects/C/project.toml", "name = \"C\"\n");
+    node.write("projects/C/datasets/semicolons.toml", "path = \"semicolons.csv\"\ndelimiter = \";\"\n");
+    node.write("projects/C/datasets/tabs.toml", "path = \"tabs.tsv\"\n");
+    node.write("data/C/semicolons.csv", "id;cost\n1;\"a;b\"\n2;1,5\n");
+    node.write("data/C/tabs.tsv", "id\tcost\n1\ta;b\n2\t1,5\n");
+    for dataset in ["C.semicolons", "C.tabs"] {
+        let shown = node.run(&["dataset", "show", dataset, "--format", "json"]).json();
+        assert_eq!(shown["rows"], json!([{ "id": 1, "cost": "a;b" }, { "id": 2, "cost": "1,5" }]), "{dataset}");
+    }
+
+    node.write("projects/C/datasets/semicolons.toml", "path = \"semicolons.csv\"\n");
+    let refused = node.run(&["dataset", "show", "C.semicolons"]).fails(1);
+    assert!(refused.contains("line 1") && refused.contains("delimiter = \";\""), "{refused}");
+    node.write("projects/C/datasets/semicolons.toml", "path = \"a.parquet\"\ndelimiter = \";\"\n");
+    let refused = node.run(&["check"]).fails(1);
+    assert!(refused.contains("semicolons.toml:2:13: `delimiter` is of CSV"), "{refused}");
+}

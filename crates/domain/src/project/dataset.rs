@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 use super::files::{DatasetFile, FileText};
-use super::{Column, Dataset, Format, Location, Problem, TableName, variables};
+use super::{Column, Dataset, Delimiter, Format, Location, Problem, TableName, variables};
 use crate::name::DatasetName;
 
 /// Reads the file of a dataset; else what is wrong with it, and where.
@@ -68,8 +68,11 @@ fn read_location(
         if written.table.is_some() && written.query.is_some() {
             return Err(file.problem(offset, "there are `table` and `query`: keep one of them"));
         }
-        if written.path.is_some() || written.format.is_some() {
-            return Err(file.problem(offset, "a dataset is in a file or in a database: keep `path`, or this"));
+        if written.path.is_some() || written.format.is_some() || written.delimiter.is_some() {
+            return Err(file.problem(
+                offset,
+                "a dataset is in a file or in a database: keep `path` and what belongs to it, or this",
+            ));
         }
         let Some(connection) = written.connection.clone() else {
             return Err(file.problem(offset, "`connection` is missing: the database that has it"));
@@ -101,7 +104,15 @@ fn read_location(
         let offset = written.path.as_ref().map_or(0, |path| path.span().start);
         file.problem(offset, "the format is not clear from the path: add `format = \"csv\"`, \"parquet\" or \"jsonl\"")
     })?;
-    Ok(Location::Files { connection: written.connection.clone(), path, format })
+    let delimiter = match &written.delimiter {
+        Some(delimiter) if format != Format::Csv => {
+            let message = format!("`delimiter` is of CSV, and this dataset is {}: take it out", format.ending());
+            return Err(file.problem(delimiter.span().start, message));
+        }
+        Some(delimiter) => *delimiter.get_ref(),
+        None => Delimiter::of_path(&path),
+    };
+    Ok(Location::Files { connection: written.connection.clone(), path, format, delimiter })
 }
 
 /// A path of a project file stays below its connection's folder.

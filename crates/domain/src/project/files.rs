@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Column, Format, Problem};
+use super::{Column, Delimiter, Format, Problem};
 use crate::validate::Pattern;
 use crate::value::ColumnType;
 
@@ -39,7 +39,10 @@ pub struct ProjectFiles {
 
 impl FileText {
     /// Reads the file as TOML of a known form.
-    pub(super) fn parse<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Problem> {
+    ///
+    /// # Errors
+    /// With the place of what is wrong.
+    pub fn parse<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Problem> {
         toml::from_str(&self.text).map_err(|error| {
             let message = error.message().trim().replace('\n', " ");
             match error.span() {
@@ -50,7 +53,7 @@ impl FileText {
     }
 
     /// A problem at a byte of the file.
-    pub(super) fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
+    pub fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |place| place + 1);
         Problem {
@@ -103,6 +106,7 @@ pub(super) struct DatasetFile {
     pub table: Option<Spanned<String>>,
     pub query: Option<Spanned<String>>,
     pub format: Option<Format>,
+    pub delimiter: Option<Spanned<Delimiter>>,
     #[serde(default)]
     pub key: Vec<Spanned<String>>,
     pub columns: Option<Vec<Spanned<Column>>>,

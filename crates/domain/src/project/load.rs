@@ -10,7 +10,8 @@ use super::files::{
     EditableFile, FileText, LinkFile, ProjectFile, ProjectFiles, RecipeFile, RecipeFileKind, WebappFile,
 };
 use super::{
-    Column, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind, Webapp,
+    Column, Dataset, Delimiter, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind,
+    Webapp,
 };
 use super::{scenarios, variables};
 use crate::access::ProjectPermissions;
@@ -499,6 +500,15 @@ impl<'a> Loader<'a> {
                     format!("`{output}` is the result of a query, which cannot be written: give it a `table`");
                 self.problems.push(file.problem(written.output.span().start, message));
             }
+            if let Some(Dataset { location: Location::Files { delimiter, .. }, .. }) = self.datasets.get(output)
+                && *delimiter != Delimiter::Comma
+            {
+                let message = format!(
+                    "`{output}` is made by this recipe, and Stet writes CSV with commas: take `delimiter` out of its file, \
+                     and give its `path` the ending .csv"
+                );
+                self.problems.push(file.problem(written.output.span().start, message));
+            }
             let mut inputs = Vec::new();
             for input in &written.inputs {
                 if let Some(input) = self.reference(file, input) {
@@ -614,7 +624,12 @@ fn declared_type(declared: Option<&[Column]>, name: &str) -> Option<ColumnType> 
 fn managed_dataset(name: DatasetName) -> Dataset {
     Dataset {
         description: String::new(),
-        location: Location::Files { connection: None, path: format!("{name}.parquet"), format: Format::Parquet },
+        location: Location::Files {
+            connection: None,
+            path: format!("{name}.parquet"),
+            format: Format::Parquet,
+            delimiter: Delimiter::Comma,
+        },
         columns: None,
         key: Vec::new(),
         name,

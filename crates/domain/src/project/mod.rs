@@ -70,6 +70,8 @@ pub enum Location {
         path: String,
         /// The format of the file or files.
         format: Format,
+        /// What stands between the fields, in CSV.
+        delimiter: Delimiter,
     },
     /// A table or view of a database.
     Table {
@@ -131,7 +133,7 @@ const TABLE_NAME_BYTES_MAX: usize = 63;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Comma-separated values (RFC 4180), UTF-8, with a header line.
+    /// Comma-separated values (RFC 4180), UTF-8, with a header line; a [`Delimiter`] may take the comma's place.
     Csv,
     /// Apache Parquet.
     Parquet,
@@ -144,7 +146,7 @@ impl Format {
     pub fn of_path(path: &str) -> Option<Format> {
         let (_, ending) = path.strip_suffix('/').unwrap_or(path).rsplit_once('.')?;
         match ending.to_ascii_lowercase().as_str() {
-            "csv" => Some(Format::Csv),
+            "csv" | "tsv" => Some(Format::Csv),
             "parquet" => Some(Format::Parquet),
             "jsonl" | "ndjson" => Some(Format::Jsonl),
             _ => None,
@@ -157,6 +159,55 @@ impl Format {
             Format::Csv => "csv",
             Format::Parquet => "parquet",
             Format::Jsonl => "jsonl",
+        }
+    }
+}
+
+/// What stands between the fields of a line of CSV.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Delimiter {
+    /// `,`
+    #[default]
+    #[serde(rename = ",")]
+    Comma,
+    /// `;`, as spreadsheets write where the comma is part of numbers.
+    #[serde(rename = ";")]
+    Semicolon,
+    /// A tab.
+    #[serde(rename = "\t", alias = "tab")]
+    Tab,
+    /// `|`
+    #[serde(rename = "|")]
+    Pipe,
+}
+
+impl Delimiter {
+    /// All there are.
+    pub const ALL: [Delimiter; 4] = [Delimiter::Comma, Delimiter::Semicolon, Delimiter::Tab, Delimiter::Pipe];
+
+    /// What a file's name tells by its ending: a tab for `.tsv`, else the comma.
+    pub fn of_path(path: &str) -> Delimiter {
+        let ending = path.strip_suffix('/').unwrap_or(path).rsplit_once('.').map(|(_, ending)| ending);
+        if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) { Delimiter::Tab } else { Delimiter::Comma }
+    }
+
+    /// The character.
+    pub fn byte(self) -> u8 {
+        match self {
+            Delimiter::Comma => b',',
+            Delimiter::Semicolon => b';',
+            Delimiter::Tab => b'\t',
+            Delimiter::Pipe => b'|',
+        }
+    }
+
+    /// As it is written in a dataset's file, between quotes.
+    pub fn written(self) -> &'static str {
+        match self {
+            Delimiter::Comma => ",",
+            Delimiter::Semicolon => ";",
+            Delimiter::Tab => "\\t",
+            Delimiter::Pipe => "|",
         }
     }
 }

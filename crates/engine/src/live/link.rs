@@ -14,6 +14,7 @@ use crate::cell::CellReader;
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::{FileSource, Fingerprint, near_name};
+use crate::similarity::push_plain;
 
 /// The most rows of a linked dataset.
 pub const LINK_ROWS_MAX: usize = 2_000_000;
@@ -287,10 +288,13 @@ fn hash(key: &str) -> u64 {
     FixedState::default().hash_one(key.as_bytes())
 }
 
-/// The text in lower case and without accents.
+/// The text in lower case and without accents and strokes.
 fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return super::text::fold_case(text);
     }
-    Cow::Owned(text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect())
+    let letters = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
+    let mut folded = String::with_capacity(text.len());
+    letters.for_each(|letter| push_plain(&mut folded, letter));
+    Cow::Owned(folded)
 }

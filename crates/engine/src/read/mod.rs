@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use stet_domain::project::{Column, Format};
+use stet_domain::project::{Column, Delimiter, Format};
 
 use crate::cell::{columns_of, schema_of};
 use crate::error::EngineError;
@@ -45,6 +45,8 @@ pub struct FileSource {
     pub path: PathBuf,
     /// The format of the file or files.
     pub format: Format,
+    /// What stands between the fields, in CSV.
+    pub delimiter: Delimiter,
     /// The declared columns; none to take them from the data.
     pub columns: Option<Vec<Column>>,
 }
@@ -78,7 +80,10 @@ impl FileSource {
         for entry in std::fs::read_dir(&self.path).map_err(EngineError::io("list the folder", &self.path))? {
             let path = entry.map_err(EngineError::io("list the folder", &self.path))?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if !name.starts_with(['.', '_']) && Format::of_path(name) == Some(self.format) && path.is_file() {
+            // Files with tabs and files with commas are not one dataset.
+            let is_of_format = Format::of_path(name) == Some(self.format)
+                && (Delimiter::of_path(name) != Delimiter::Tab || self.delimiter == Delimiter::Tab);
+            if !name.starts_with(['.', '_']) && is_of_format && path.is_file() {
                 files.push(path);
             }
         }
@@ -174,7 +179,7 @@ impl FileSource {
     /// When a file cannot be read.
     pub(crate) fn lines_of(&self, rows: &[u64]) -> Result<Vec<(u64, PathBuf, u64)>, EngineError> {
         match self.format {
-            Format::Csv => csv::lines_of(&self.files()?, rows),
+            Format::Csv => csv::lines_of(self, &self.files()?, rows),
             Format::Jsonl => jsonl::lines_of(&self.files()?, rows),
             Format::Parquet => Ok(Vec::new()),
         }

@@ -343,7 +343,7 @@ fn write(
     }
     let file = writer.finish().map_err(|error| at(task.output, error))?;
     let (file, _) = file.into_output()?.commit()?;
-    Ok(Written { rows, file })
+    Ok(Written { rows, file, columns: columns.to_vec() })
 }
 
 fn next_batch(

@@ -28,8 +28,9 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use stet_domain::project::Format;
+use stet_domain::project::{Column, Format};
 
+use crate::cell::columns_of;
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::Batches;
@@ -109,6 +110,8 @@ pub struct Written {
     pub rows: u64,
     /// Size and hash of the file.
     pub file: Digested,
+    /// The columns, with the types that the values had when they were written.
+    pub columns: Vec<Column>,
 }
 
 impl<W: Write + Send> DatasetWriter<W> {
@@ -161,8 +164,9 @@ pub fn write_file(
     options: WriteOptions,
     control: &Control,
 ) -> Result<Written, EngineError> {
+    let columns = columns_of(&batches.schema);
     let (file, rows) = write_to(AtomicFile::create(path)?, batches, options, control).map_err(|e| at(path, e))?;
-    Ok(Written { rows, file: file.commit()? })
+    Ok(Written { rows, file: file.commit()?, columns })
 }
 
 /// Writes a stream to anything; gives it back with the count of rows.

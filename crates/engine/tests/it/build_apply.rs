@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
 use stet_domain::ColumnType;
 use stet_domain::event::Action;
-use stet_domain::project::Format;
+use stet_domain::project::{Delimiter, Format};
 use stet_engine::build::{ApplyTask, apply, check_keys, edited_columns};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
@@ -129,8 +129,13 @@ fn a_value_that_the_files_narrow_type_cannot_hold_is_a_misfit() {
     let path = folder.path("narrow.parquet");
     let batches = stet_engine::read::Batches { schema, batches: Box::new([Ok(batch.unwrap())].into_iter()) };
     stet_engine::write::write_file(&path, batches, Format::Parquet.into(), &Control::unwatched()).unwrap();
-    let original =
-        stet_engine::read::FileSource { dataset: "narrow".into(), path, format: Format::Parquet, columns: None };
+    let original = stet_engine::read::FileSource {
+        dataset: "narrow".into(),
+        path,
+        format: Format::Parquet,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    };
     let log = Log::default().update("1", "small", Some("70000"), Some("5")).update("2", "small", None, Some("6"));
     let output = folder.path("edited.parquet");
     let built = build(&original, &["id"], &log, &editable(&[("small", ColumnType::Integer)]), &output).unwrap();
@@ -242,6 +247,7 @@ fn a_disk_without_room_is_told_and_leaves_the_old_output_whole() {
             dataset: "strikes".into(),
             path: output.with_file_name("strikes.csv"),
             format: Format::Csv,
+            delimiter: Delimiter::Comma,
             columns: Some(columns_of(&COLUMNS)),
         };
         let error = build(&original, &["id"], &Log::default(), &[], &output).unwrap_err();

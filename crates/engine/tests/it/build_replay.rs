@@ -156,7 +156,7 @@ fn a_manifest_tells_in_plain_words_why_an_output_is_stale() {
         recipe: recipe.clone(),
         inputs: vec![InputStamp::take(&source, None).unwrap()],
         log_position: Some(EventId(3)),
-        output: OutputStamp { bytes: 5, sha256: "x".into(), rows: 1, parts: None },
+        output: OutputStamp { bytes: 5, sha256: "x".into(), rows: 1, columns: Vec::new(), parts: None },
         report: serde_json::json!({ "rows_out": 1 }),
     };
     manifest.write(&output).unwrap();

@@ -1,7 +1,7 @@
 //! Searching linked datasets.
 
 use stet_domain::ColumnType;
-use stet_domain::project::Format;
+use stet_domain::project::{Delimiter, Format};
 use stet_engine::control::Control;
 use stet_engine::live::LinkIndex;
 use stet_engine::read::FileSource;
@@ -10,7 +10,13 @@ use crate::build_support::Folder;
 
 fn airports() -> LinkIndex {
     let path = crate::package().join("tests/data/airports.csv");
-    let source = FileSource { dataset: "airports".into(), path, format: Format::Csv, columns: None };
+    let source = FileSource {
+        dataset: "airports".into(),
+        path,
+        format: Format::Csv,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    };
     LinkIndex::load(&source, "iata", "name", &["city".into(), "state".into()], &Control::unwatched()).unwrap()
 }
 
@@ -49,6 +55,15 @@ fn exact_keys_come_before_prefixes_words_and_parts_whatever_the_case_and_accents
     assert_eq!(index.get("1").unwrap().label, Some("Saint-Élan"));
     assert_eq!(index.get("7").unwrap().label, None);
     assert_eq!(index.len(), 8);
+    let source = folder.csv(
+        "towns",
+        "key,label\n1,Łódź\n2,Tromsø\n3,Großenhain\n",
+        &[("key", ColumnType::Text), ("label", ColumnType::Text)],
+    );
+    let towns = LinkIndex::load(&source, "key", "label", &[], &Control::unwatched()).unwrap();
+    for (term, key) in [("lodz", "1"), ("ŁÓDŹ", "1"), ("tromso", "2"), ("grossen", "3"), ("groß", "3")] {
+        assert_eq!(keys(&towns, term, 20), [key], "{term}");
+    }
     let error = LinkIndex::load(&source, "key", "labl", &[], &Control::unwatched()).unwrap_err().to_string();
     assert!(error.contains("`labl`, which is not there; it has `label`"), "{error}");
 }

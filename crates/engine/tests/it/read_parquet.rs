@@ -15,7 +15,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use stet_domain::ColumnType;
-use stet_domain::project::Format;
+use stet_domain::project::{Delimiter, Format};
 use stet_engine::cell::{Appender, column_type_of, stored, text};
 use stet_engine::read::FileSource;
 
@@ -26,7 +26,13 @@ fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) -> FileSource {
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    FileSource { dataset: "exotic".into(), path: path.into(), format: Format::Parquet, columns: None }
+    FileSource {
+        dataset: "exotic".into(),
+        path: path.into(),
+        format: Format::Parquet,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    }
 }
 
 /// A column of each kind with a null in it, and what its first cell is as text.
@@ -173,7 +179,8 @@ fn times_of_96_bits_reach_beyond_the_year_2262() {
     column.close().unwrap();
     group.close().unwrap();
     writer.close().unwrap();
-    let source = FileSource { dataset: "old".into(), path, format: Format::Parquet, columns: None };
+    let source =
+        FileSource { dataset: "old".into(), path, format: Format::Parquet, delimiter: Delimiter::Comma, columns: None };
     assert_eq!(rows_of(&source), [[Some("3000-01-01T01:00:00".to_owned())]]);
 }
 

@@ -1,7 +1,7 @@
 //! Reading CSV and JSON lines.
 
 use stet_domain::ColumnType;
-use stet_domain::project::{Column, Format};
+use stet_domain::project::{Column, Delimiter, Format};
 use stet_engine::read::FileSource;
 
 use crate::build_support::{Folder, columns_of, rows_of};
@@ -9,7 +9,13 @@ use crate::build_support::{Folder, columns_of, rows_of};
 fn source(folder: &Folder, name: &str, bytes: &[u8], columns: Option<Vec<Column>>) -> FileSource {
     let path = folder.path(name);
     std::fs::write(&path, bytes).unwrap();
-    FileSource { dataset: "strikes".into(), format: Format::of_path(name).unwrap(), path, columns }
+    FileSource {
+        dataset: "strikes".into(),
+        format: Format::of_path(name).unwrap(),
+        delimiter: Delimiter::Comma,
+        path,
+        columns,
+    }
 }
 
 fn csv(bytes: &[u8], columns: Option<&[(&str, ColumnType)]>) -> (Folder, FileSource) {
@@ -38,7 +44,8 @@ fn row(cells: &[&str]) -> Vec<Option<String>> {
 #[test]
 fn real_strikes_get_their_types_from_their_values() {
     let path = crate::package().join("tests/data/birdstrikes-500.csv");
-    let source = FileSource { dataset: "strikes".into(), path, format: Format::Csv, columns: None };
+    let source =
+        FileSource { dataset: "strikes".into(), path, format: Format::Csv, delimiter: Delimiter::Comma, columns: None };
     let columns = source.columns().unwrap();
     let type_of = |name: &str| columns.iter().find(|column| column.name == name).unwrap().column_type;
     assert_eq!(type_of("Airport Name"), ColumnType::Text);
@@ -165,8 +172,13 @@ fn a_quote_that_is_never_closed_is_refused_before_the_file_fills_the_memory() {
 #[test]
 fn missing_files_and_empty_folders_say_so() {
     let folder = Folder::new();
-    let missing =
-        FileSource { dataset: "strikes".into(), path: folder.path("gone.csv"), format: Format::Csv, columns: None };
+    let missing = FileSource {
+        dataset: "strikes".into(),
+        path: folder.path("gone.csv"),
+        format: Format::Csv,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    };
     assert!(missing.files().unwrap_err().to_string().contains("gone.csv does not exist"));
     std::fs::create_dir(folder.path("empty")).unwrap();
     let empty = FileSource { path: folder.path("empty"), ..missing };
@@ -180,7 +192,13 @@ fn the_files_of_a_folder_are_one_dataset_in_order_of_their_names() {
     for (name, text) in [("b.csv", "y,x\n3,4\n"), ("a.csv", "x,y\n1,2\n"), ("_done.csv", ""), ("note.txt", "")] {
         std::fs::write(folder.path("parts").join(name), text).unwrap();
     }
-    let source = FileSource { dataset: "parts".into(), path: folder.path("parts"), format: Format::Csv, columns: None };
+    let source = FileSource {
+        dataset: "parts".into(),
+        path: folder.path("parts"),
+        format: Format::Csv,
+        delimiter: Delimiter::Comma,
+        columns: None,
+    };
     assert_eq!(texts(&source), [row(&["1", "2"]), row(&["4", "3"])]);
     let before = source.fingerprint().unwrap();
     assert_eq!(before, source.fingerprint().unwrap());

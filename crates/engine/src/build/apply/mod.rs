@@ -146,7 +146,7 @@ fn apply_by(task: &ApplyTask<'_>, control: &Control, way: Way<'_>) -> Result<App
 /// Puts a file in place and gives the account of the build.
 fn finish(task: &ApplyTask<'_>, made: Made, original: InputStamp, started: Instant) -> Result<ApplyBuild, EngineError> {
     let (file, files) = made.output.commit()?;
-    let output = Written { rows: made.report.rows_out, file };
+    let output = Written { rows: made.report.rows_out, file, columns: made.columns };
     let parts = match made.parts {
         Some(parts) => {
             let prints = prints_of(task.output)?.into_iter().zip(files);
@@ -168,6 +168,7 @@ fn finish(task: &ApplyTask<'_>, made: Made, original: InputStamp, started: Insta
 /// An output that is whole and not yet in place.
 struct Made {
     output: Output,
+    columns: Vec<Column>,
     report: ApplyReport,
     parts: Option<OutputParts>,
     /// For each row group of the original a filter of its keys; none when they are there already or are of no use.
@@ -227,7 +228,8 @@ pub fn rebuild(rebuild: &RebuildTask<'_>, control: &Control) -> Result<Option<Ap
     };
     let Some(chunks::Patched { output, report, parts }) = patched else { return Ok(None) };
     original.changed_since(&prints)?;
-    let made = Made { output, report, parts: Some(parts), filters: Vec::new() };
+    let columns = columns_of(&plan.schema);
+    let made = Made { output, columns, report, parts: Some(parts), filters: Vec::new() };
     finish(task, made, stamp.clone(), started).map(Some)
 }
 
@@ -271,7 +273,7 @@ fn make(task: &ApplyTask<'_>, original: &FileSource, control: &Control, way: Way
     let mut report = editor.finish();
     report.rows_in = rows_in;
     report.rows_out = rows_out;
-    Ok(Made { output, report, parts, filters })
+    Ok(Made { output, columns: columns_of(&plan.schema), report, parts, filters })
 }
 
 /// Reads, edits and writes all rows.

@@ -20,7 +20,7 @@ use merge::{Merged, RunWriter};
 
 use super::misfit_reason;
 use super::spill::SpilledLog;
-use crate::cell::{Appender, schema_of};
+use crate::cell::{Appender, columns_of, schema_of};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::write::{DatasetWriter, Output, WriteOptions, Written, at};
@@ -151,7 +151,7 @@ fn write(
     }
     let output = writer.finish().map_err(|error| at(task.output, error))?;
     let (file, _) = output.into_output()?.commit()?;
-    Ok(Written { rows, file })
+    Ok(Written { rows, file, columns: columns_of(schema) })
 }
 
 fn account(log: &Replay, account: Account, output: Written, started: Instant) -> ReplayBuild {

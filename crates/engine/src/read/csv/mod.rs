@@ -1,4 +1,4 @@
-//! CSV files: UTF-8 with an optional byte order mark, a header line, quotes as in RFC 4180. An empty field is null; in quotes
+//! CSV files: UTF-8 with an optional byte order mark, a header line, a delimiter that the dataset names, quotes as in RFC 4180. An empty field is null; in quotes
 //! it is the empty text, in columns of text.
 
 mod records;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use stet_domain::ColumnType;
-use stet_domain::project::Column;
+use stet_domain::project::{Column, Delimiter};
 
 use self::records::{Record, RecordError, Records};
 
@@ -56,7 +56,11 @@ pub(super) fn stream(layout: Layout, files: Vec<PathBuf>) -> Result<CsvStream, E
 }
 
 /// The line on which each of these rows starts.
-pub(super) fn lines_of(files: &[PathBuf], rows: &[u64]) -> Result<Vec<(u64, PathBuf, u64)>, EngineError> {
+pub(super) fn lines_of(
+    source: &FileSource,
+    files: &[PathBuf],
+    rows: &[u64],
+) -> Result<Vec<(u64, PathBuf, u64)>, EngineError> {
     let mut wanted: Vec<u64> = rows.to_vec();
     wanted.sort_unstable();
     let mut wanted = wanted.into_iter().peekable();
@@ -64,7 +68,8 @@ pub(super) fn lines_of(files: &[PathBuf], rows: &[u64]) -> Result<Vec<(u64, Path
     let mut row = 0;
     for path in files {
         let file = File::open(path).map_err(EngineError::io("open", path))?;
-        let (mut records, mut record) = (Records::new(file, RECORD_BYTES_MAX), Record::default());
+        let (mut records, mut record) =
+            (Records::new(file, source.delimiter.byte(), RECORD_BYTES_MAX), Record::default());
         // What cannot be read has no rows here; whoever reads the rows is told.
         let mut next = |record: &mut Record| records.next(record).is_ok_and(|more| more);
         // The first record is the header.
@@ -151,7 +156,7 @@ struct OpenCsv {
 impl OpenCsv {
     fn open(source: &FileSource, path: &Path) -> Result<OpenCsv, EngineError> {
         let file = File::open(path).map_err(EngineError::io("open", path))?;
-        let mut records = Records::new(file, RECORD_BYTES_MAX);
+        let mut records = Records::new(file, source.delimiter.byte(), RECORD_BYTES_MAX);
         let mut header = Record::default();
         if !records.next(&mut header).map_err(|error| record_error(source, path, &header, error))? {
             return Err(source.bad_data(path, String::new(), "the file is empty: it needs a header line at least"));
@@ -167,6 +172,7 @@ impl OpenCsv {
             })
             .collect::<Result<Vec<_>, _>>()?;
         check_names(source, path, &place(), &names)?;
+        check_delimiter(source, path, &place(), &names)?;
         Ok(OpenCsv { path: path.to_owned(), records, names, record: header })
     }
 
@@ -176,9 +182,10 @@ impl OpenCsv {
         let more = more.map_err(|error| record_error(source, &self.path, &self.record, error))?;
         if more && self.record.len() != self.names.len() {
             let message = format!(
-                "the header has {} columns and this line {}: look for a missing or extra comma, or a quote that is not closed",
+                "the header has {} columns and this line {}: look for a missing or extra `{}`, or a quote that is not closed",
                 self.names.len(),
-                self.record.len()
+                self.record.len(),
+                source.delimiter.written()
             );
             return Err(source.bad_data(&self.path, format!("line {}", self.line()), message));
         }
@@ -199,6 +206,27 @@ impl OpenCsv {
                 let place = format!("line {}, column `{}`", self.line(), self.names[place]);
                 Err(source.bad_data(&self.path, place, not_utf8(bytes, error)))
             }
+        }
+    }
+}
+
+/// A header of one name in which another delimiter stands is of a file with that delimiter, unless the name is declared.
+fn check_delimiter(source: &FileSource, path: &Path, place: &str, names: &[String]) -> Result<(), EngineError> {
+    let [name] = names else { return Ok(()) };
+    if source.columns.iter().flatten().any(|column| column.name == *name) {
+        return Ok(());
+    }
+    match Delimiter::ALL.into_iter().find(|delimiter| name.as_bytes().contains(&delimiter.byte())) {
+        None => Ok(()),
+        Some(delimiter) => {
+            let message = format!(
+                "the header is one column, `{}`: if its fields are separated by `{2}` and not by `{1}`, write \
+                 `delimiter = \"{2}\"` in the file of the dataset; if it is one column, declare it in `columns`",
+                name.chars().take(100).collect::<String>(),
+                source.delimiter.written(),
+                delimiter.written(),
+            );
+            Err(source.bad_data(path, place.to_owned(), message))
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Records<R> {
     end: usize,
     /// The line at hand, from 1.
     line: u64,
+    delimiter: u8,
     record_bytes_max: usize,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Record {
 /// What a field ends with.
 #[derive(PartialEq, Eq)]
 enum FieldEnd {
-    Comma,
+    Delimiter,
     Record,
 }
 
@@ -66,9 +67,9 @@ impl Record {
 
 impl<R: Read> Records<R> {
     /// Starts at the beginning of the text. A record longer than `record_bytes_max` is an error.
-    pub(super) fn new(input: R, record_bytes_max: usize) -> Records<R> {
+    pub(super) fn new(input: R, delimiter: u8, record_bytes_max: usize) -> Records<R> {
         let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Records { input, buffer, start: 0, end: 0, line: 0, record_bytes_max }
+        Records { input, buffer, start: 0, end: 0, line: 0, delimiter, record_bytes_max }
     }
 
     /// Reads the next record; false at the end of the text.
@@ -105,7 +106,7 @@ impl<R: Read> Records<R> {
     fn plain(&mut self, record: &mut Record) -> Result<FieldEnd, RecordError> {
         loop {
             let part = &self.buffer[self.start..self.end];
-            let Some(at) = memchr3(b',', b'\n', b'\r', part) else {
+            let Some(at) = memchr3(self.delimiter, b'\n', b'\r', part) else {
                 self.take(record, self.end)?;
                 if !self.refill()? {
                     return Ok(FieldEnd::Record);
@@ -114,9 +115,9 @@ impl<R: Read> Records<R> {
             };
             let end = self.start + at;
             self.take(record, end)?;
-            if self.buffer[end] == b',' {
+            if self.buffer[end] == self.delimiter {
                 self.start += 1;
-                return Ok(FieldEnd::Comma);
+                return Ok(FieldEnd::Delimiter);
             }
             self.end_line()?;
             return Ok(FieldEnd::Record);
@@ -224,7 +225,7 @@ mod tests {
     type Fields = Vec<(String, bool)>;
 
     fn all(input: impl Read) -> Result<Vec<(u64, Fields)>, RecordError> {
-        let mut records = Records::new(input, 1_000);
+        let mut records = Records::new(input, b',', 1_000);
         let (mut record, mut found) = (Record::default(), Vec::new());
         while records.next(&mut record)? {
             let field = |place| {

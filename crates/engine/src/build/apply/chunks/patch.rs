@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::arrow_writer::compute_leaves;
 use stet_domain::Value;
 use stet_domain::apply::{ApplyReport, ReportList};
-use stet_domain::project::Format;
+use stet_domain::project::{Delimiter, Format};
 use stet_domain::replay::{Replay, RowState};
 
 use super::Opened;
@@ -185,7 +185,13 @@ impl Present {
     fn open(opened: &Opened, editor: &Editor<'_>, earlier: &Earlier<'_>) -> Result<Option<Present>, EngineError> {
         let layout = &opened.layout;
         let path = earlier.output.to_owned();
-        let source = FileSource { dataset: "output".into(), path, format: Format::Parquet, columns: None };
+        let source = FileSource {
+            dataset: "output".into(),
+            path,
+            format: Format::Parquet,
+            delimiter: Delimiter::Comma,
+            columns: None,
+        };
         let paths = earlier.parts.files.iter().map(|file| file.print.path.clone()).collect();
         let Ok((schema, files)) = open_all(&source, paths) else { return Ok(None) };
         let is_folder = is_folder(earlier.output);
