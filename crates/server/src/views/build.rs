@@ -9,14 +9,17 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(crate) struct BuildBody {
     pub(crate) dataset: String,
+    /// `required` without it.
+    #[serde(default)]
     pub(crate) mode: ModeView,
 }
 
 /// Which datasets a build makes: the dataset and all that it is made of, as far as they are not up to date
 /// (`required`); the dataset alone (`only`); all, whether up to date or not (`force`).
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ModeView {
+    #[default]
     Required,
     Only,
     Force,

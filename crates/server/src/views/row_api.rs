@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use stet_app::ExportFormat;
 use stet_domain::Key;
@@ -24,7 +25,7 @@ pub(crate) struct CreateBody {
     #[schema(value_type = Value)]
     pub(crate) primary_keys: Box<RawValue>,
     /// Values by column: texts, numbers, booleans or null.
-    #[serde(default, rename = "columnValues")]
+    #[serde(default, rename = "columnValues", deserialize_with = "each_once")]
     #[schema(value_type = Object)]
     pub(crate) column_values: BTreeMap<String, Box<RawValue>>,
     /// Why, in the author's words.
@@ -195,7 +196,7 @@ impl RowKey {
     pub(crate) fn read(columns: &[Column], raw: &RawValue) -> Result<RowKey, Problem> {
         let values: Vec<Option<String>> = match raw.get().as_bytes().first() {
             Some(b'{') => {
-                let mut given: BTreeMap<String, Box<RawValue>> = parse(raw)?;
+                let Each(mut given) = parse(raw)?;
                 let values = columns
                     .iter()
                     .map(|column| match given.remove(&column.name) {
@@ -240,6 +241,34 @@ impl RowKey {
         key.parts(texts.len()).map_err(|error| refused(error.to_string()))?;
         Ok(RowKey { parts: columns.iter().map(|column| column.name.clone()).zip(texts).collect(), key })
     }
+}
+
+/// An object in which each name occurs once: of two values for one column nobody knows which was meant.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Each(#[serde(deserialize_with = "each_once")] BTreeMap<String, Box<RawValue>>);
+
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Box<RawValue>>, D::Error> {
+    struct Once;
+    impl<'de> Visitor<'de> for Once {
+        type Value = BTreeMap<String, Box<RawValue>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object of columns and values")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+            let mut values = BTreeMap::new();
+            while let Some((name, value)) = object.next_entry::<String, Box<RawValue>>()? {
+                if values.contains_key(&name) {
+                    return Err(serde::de::Error::custom(format!("`{name}` is given twice: give each column once")));
+                }
+                values.insert(name, value);
+            }
+            Ok(values)
+        }
+    }
+    deserializer.deserialize_map(Once)
 }
 
 /// The text of a plain JSON value as it was written; none for null.

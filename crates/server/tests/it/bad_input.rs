@@ -50,6 +50,12 @@ async fn every_bad_request_is_answered_with_a_problem_of_its_own() {
         (&edits, "{\"edits\": [], \"user\": \"ada\"}", 422),
         (update, "{\"primaryKeys\": 1, \"column\": \"species\"}", 422),
         (update, "{\"primaryKeys\": null, \"column\": \"species\", \"value\": 1}", 422),
+        // Of two values for one column nobody knows which was meant.
+        (
+            update,
+            "{\"primaryKeys\": {\"strike_id\": 1, \"strike_id\": 2}, \"column\": \"species\", \"value\": \"x\"}",
+            422,
+        ),
         (update, "{\"primaryKeys\": [[1]], \"column\": \"species\", \"value\": 1}", 422),
         (update, "{\"primaryKeys\": 1, \"column\": \"species\", \"value\": {}}", 422),
         (update, "{\"primaryKeys\": 1, \"column\": \"species\", \"value\": \"\\ud800\"}", 400),

@@ -13,7 +13,7 @@ async fn a_build_runs_to_its_end_and_an_edit_changes_what_it_delivers() {
     let mut stream = client.events(&format!("{base}/events")).await;
     stream.wait_for("flow").await;
 
-    let build = json!({ "dataset": "strikes_by_airport", "mode": "required" });
+    let build = json!({ "dataset": "strikes_by_airport" });
     let job = client.post(&format!("{base}/builds"), &build).await.expect_status(202).json();
     client.post(&format!("{base}/builds"), &build).await.expect_status(409).problem();
     let ended = loop {
