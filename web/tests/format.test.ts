@@ -1,12 +1,24 @@
 import { expect, it } from 'vitest';
 import { fractionDone } from '../src/lib/builds.svelte';
-import { ago, bytes, counted, duration, initials, keyText, sentenceParts } from '../src/lib/format';
+import { ago, browserName, bytes, counted, duration, initials, keyText, sentenceParts } from '../src/lib/format';
 import type { Job } from '../src/lib/types';
 
 it('counts in the plural only where it is one', () => {
   expect(counted(1, 'row')).toBe('1 row');
   expect(counted(10_000, 'row')).toBe('10,000 rows');
   expect(counted(2, 'dataset needs', 'datasets need')).toBe('2 datasets need');
+});
+
+it('names browsers as people do', () => {
+  const chrome = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
+  expect(browserName(chrome)).toBe('Chrome on Linux');
+  expect(browserName(chrome.replace('X11; Linux x86_64', 'Windows NT 10.0; Win64; x64') + ' Edg/140.0')).toBe(
+    'Edge on Windows',
+  );
+  const iPhone = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile/15E Safari/604.1';
+  expect(browserName(iPhone)).toBe('Safari on iOS');
+  expect(browserName('curl/8.5.0')).toBe('curl/8.5.0');
+  expect(browserName('')).toBe('not told');
 });
 
 it('gives sizes in the unit that reads best', () => {

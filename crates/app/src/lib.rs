@@ -19,6 +19,7 @@ mod groups;
 mod guard;
 mod node;
 mod password;
+mod project_access;
 mod projects;
 mod protection;
 mod provider;
@@ -66,6 +67,7 @@ pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};
 pub use guard::EditlogStatus;
 pub use node::{NodeFolder, copy_folder};
 pub use password::new_secret;
+pub use project_access::{ProjectAccess, WebappAccessState};
 pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
 pub use provider::{PROVIDER_CALLBACK, PROVIDER_SIGN_IN_S, ProviderAnswer, ProviderSignIn};
@@ -100,6 +102,8 @@ struct Inner {
     node_id: uuid::Uuid,
     visitors: visitors::Visitors,
     projects: Projects,
+    /// Held by whoever changes files of a project.
+    project_files: tokio::sync::Mutex<()>,
     editlogs: Mutex<HashMap<editlogs::PlaceKey, Editlogs>>,
     connections: connections::Connections,
     provider: provider::Provider,
@@ -149,6 +153,7 @@ impl App {
         let app = App {
             inner: Arc::new(Inner {
                 projects: Projects::new(folder.clone()),
+                project_files: tokio::sync::Mutex::default(),
                 builds: builds::Builds::new(),
                 drifts: deploy::Drifts::default(),
                 guards: guard::Guards::default(),

@@ -67,6 +67,8 @@ fn routes(limits: &Limits) -> Vec<Route> {
         // Projects and flow
         get("/api/v1/projects", projects::list),
         get("/api/v1/projects/{project}", projects::show),
+        get("/api/v1/projects/{project}/access", projects::access),
+        put("/api/v1/projects/{project}/access", projects::set_permissions),
         get("/api/v1/projects/{project}/flow", projects::flow),
         get("/api/v1/projects/{project}/events", projects::events),
         get("/api/v1/projects/{project}/datasets/{dataset}", datasets::show),
@@ -94,6 +96,7 @@ fn routes(limits: &Limits) -> Vec<Route> {
         post("/api/v1/projects/{project}/rollback", bundles::rollback),
         // Webapp
         get("/api/v1/projects/{project}/webapps/{webapp}", table::show),
+        put("/api/v1/projects/{project}/webapps/{webapp}/access", projects::set_webapp_access),
         post("/api/v1/projects/{project}/webapps/{webapp}/rows/query", table::rows),
         get("/api/v1/projects/{project}/webapps/{webapp}/groups", table::groups),
         post("/api/v1/projects/{project}/webapps/{webapp}/edits", table::edit).layer(edits),

@@ -1,5 +1,6 @@
 /** Every call to the server, typed. A failure is always an `ApiError` with a sentence to show. */
 import type {
+  Access,
   BuildMode,
   Dataset,
   DatasetRows,
@@ -15,6 +16,7 @@ import type {
   LogFilter,
   LogPage,
   Project,
+  ProjectAccess,
   ProjectSummary,
   Query,
   Reverted,
@@ -265,6 +267,13 @@ export const api = {
   ): Promise<void> => call('POST', `${webappPath(project, webapp)}/presence`, { body: at }),
   reload: (project: string, webapp: string): Promise<{ snapshot: string }> =>
     call('POST', `${webappPath(project, webapp)}/reload`, { body: {} }),
+
+  access: (project: string, signal?: Signal): Promise<ProjectAccess> =>
+    call('GET', `${projectPath(project)}/access`, { signal }),
+  setPermissions: (project: string, wanted: Pick<ProjectAccess, 'version' | 'groups' | 'users'>): Promise<ProjectAccess> =>
+    call('PUT', `${projectPath(project)}/access`, { body: wanted }),
+  setWebappAccess: (project: string, webapp: string, version: string, access: Access): Promise<ProjectAccess> =>
+    call('PUT', `${webappPath(project, webapp)}/access`, { body: { version, access } }),
 
   bundles: (project: string, signal?: Signal): Promise<{ bundles: BundleInfo[] }> =>
     call('GET', `${projectPath(project)}/bundles`, { signal }),

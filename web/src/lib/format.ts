@@ -26,6 +26,31 @@ export function bytes(value: number): string {
   return `${size < 9.95 ? size.toFixed(1) : count(Math.round(size))} ${unit}`;
 }
 
+/** What a browser calls itself (its `User-Agent`), in words: `Firefox on Windows`. Others stay as they are. */
+export function browserName(agent: string): string {
+  if (agent === '') return 'not told';
+  // Most claim to be several others: the first that fits is the one.
+  const browsers: [RegExp, string][] = [
+    [/\bEdgA?\//, 'Edge'],
+    [/\bOPR\//, 'Opera'],
+    [/\b(Firefox|FxiOS)\//, 'Firefox'],
+    [/\b(Chrome|Chromium|CriOS|HeadlessChrome)\//, 'Chrome'],
+    [/\bVersion\/.*\bSafari\//, 'Safari'],
+  ];
+  const systems: [RegExp, string][] = [
+    [/Windows/, 'Windows'],
+    [/iPhone|iPad/, 'iOS'],
+    [/Android/, 'Android'],
+    [/Macintosh|Mac OS X/, 'macOS'],
+    [/CrOS/, 'ChromeOS'],
+    [/Linux|X11/, 'Linux'],
+  ];
+  const browser = browsers.find(([sign]) => sign.test(agent))?.[1];
+  if (browser === undefined) return agent;
+  const system = systems.find(([sign]) => sign.test(agent))?.[1];
+  return system === undefined ? browser : `${browser} on ${system}`;
+}
+
 /** `0.4 s`, `12 s`, `3 min 20 s` */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;

@@ -10,6 +10,7 @@ export type Route =
   | { name: 'flow'; project: string }
   | { name: 'deployment'; project: string }
   | { name: 'scenarios'; project: string }
+  | { name: 'access'; project: string }
   | { name: 'dataset'; project: string; dataset: string }
   | { name: 'table'; project: string; webapp: string }
   | { name: 'log'; project: string; webapp: string }
@@ -43,7 +44,9 @@ export function parsePath(path: string): Route {
   if (first !== 'projects') return { name: 'not-found' };
   if (project === undefined) return { name: 'projects' };
   if (kind === undefined || (kind === 'flow' && parts.length === 3)) return { name: 'flow', project };
-  if (parts.length === 3 && (kind === 'deployment' || kind === 'scenarios')) return { name: kind, project };
+  if (parts.length === 3 && (kind === 'deployment' || kind === 'scenarios' || kind === 'access')) {
+    return { name: kind, project };
+  }
   if (kind === 'webapps' && item !== undefined && view === 'log' && parts.length === 5) {
     return { name: 'log', project, webapp: item };
   }
@@ -65,6 +68,7 @@ export const href = {
   flow: (project: string): string => `/projects/${part(project)}`,
   deployment: (project: string): string => `/projects/${part(project)}/deployment`,
   scenarios: (project: string): string => `/projects/${part(project)}/scenarios`,
+  access: (project: string): string => `/projects/${part(project)}/access`,
   node: (project: string, node: string): string => `/projects/${part(project)}?node=${part(node)}`,
   dataset: (project: string, dataset: string): string => `/projects/${part(project)}/datasets/${part(dataset)}`,
   table: (project: string, webapp: string): string => `/projects/${part(project)}/webapps/${part(webapp)}`,

@@ -25,6 +25,32 @@ export interface ProjectSummary {
 
 export interface Project extends ProjectSummary {
   datasets: { name: string; role: DatasetRole }[];
+  /** What you may do in it. */
+  permissions: string[];
+}
+
+/** Groups and users. */
+export interface People {
+  users: string[];
+  groups: string[];
+}
+
+/** Who may use a webapp: those listed; with an empty list, everybody with `read_dashboards`. */
+export interface Access extends People {
+  view_only: People;
+  public: 'no' | 'read' | 'edit';
+}
+
+/** Who may do what in a project. */
+export interface ProjectAccess {
+  /** To be sent back with a change. */
+  version: string;
+  groups: Record<string, string[]>;
+  users: Record<string, string[]>;
+  webapps: ({ name: string; title: string; version: string } & Access)[];
+  known_groups: string[];
+  /** Why nothing can be changed here. */
+  fixed: string | null;
 }
 
 export type DatasetRole = 'original' | 'linked' | 'editlog' | 'editlog_pivoted' | 'edited' | 'derived';

@@ -2,6 +2,7 @@
 
 mod access;
 mod dataset;
+pub mod edit;
 mod files;
 mod load;
 mod scenarios;

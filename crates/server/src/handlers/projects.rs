@@ -7,8 +7,9 @@ use axum::response::Response;
 use super::{Answer, Shared};
 use crate::auth::Signed;
 use crate::error::Problem;
-use crate::extract::Path;
+use crate::extract::{Body, Path};
 use crate::sse;
+use crate::views::access::{PermissionsBody, ProjectAccessView, WebappAccessBody};
 use crate::views::flow::FlowView;
 use crate::views::project::{ProjectDetailView, ProjectView, ProjectsView};
 
@@ -40,7 +41,53 @@ pub(crate) async fn show(
     let found = server.app.project(&signed.actor, &project)?;
     let datasets = server.app.datasets(&signed.actor, &project).await?;
     let webapps = server.app.webapps(&signed.actor, &found);
-    Ok(Json(ProjectDetailView::new(ProjectView::new(&found, &webapps), &datasets)))
+    let permissions = server.app.permissions(&signed.actor, &found);
+    Ok(Json(ProjectDetailView::new(ProjectView::new(&found, &webapps), &datasets, permissions)))
+}
+
+/// Who may do what in a project, for its administrators.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/access", tag = "projects", params(("project" = String, Path)),
+    responses((status = 200, description = "Permissions, and the access to webapps", body = ProjectAccessView)))]
+pub(crate) async fn access(
+    State(server): Shared,
+    signed: Signed,
+    Path(project): Path<String>,
+) -> Answer<ProjectAccessView> {
+    Ok(Json(server.app.project_access(&signed.actor, &project).await?.into()))
+}
+
+/// Changes what a project gives to whom, in its file.
+#[utoipa::path(put, path = "/api/v1/projects/{project}/access", tag = "projects", params(("project" = String, Path)),
+    request_body = PermissionsBody, responses(
+    (status = 200, description = "As it is now", body = ProjectAccessView),
+    (status = 409, description = "The file was changed meanwhile, or cannot be changed here"),
+))]
+pub(crate) async fn set_permissions(
+    State(server): Shared,
+    signed: Signed,
+    Path(project): Path<String>,
+    Body(body): Body<PermissionsBody>,
+) -> Answer<ProjectAccessView> {
+    let permissions = body.permissions()?;
+    server.app.set_project_permissions(&signed.actor, &project, &body.version, permissions).await?;
+    access(State(server), signed, Path(project)).await
+}
+
+/// Changes who may use a webapp, in its file.
+#[utoipa::path(put, path = "/api/v1/projects/{project}/webapps/{webapp}/access", tag = "projects",
+    params(("project" = String, Path), ("webapp" = String, Path)), request_body = WebappAccessBody, responses(
+    (status = 200, description = "As it is now in the whole project", body = ProjectAccessView),
+    (status = 409, description = "The file was changed meanwhile, or cannot be changed here"),
+))]
+pub(crate) async fn set_webapp_access(
+    State(server): Shared,
+    signed: Signed,
+    Path((project, webapp)): Path<(String, String)>,
+    Body(body): Body<WebappAccessBody>,
+) -> Answer<ProjectAccessView> {
+    let wanted = body.access()?;
+    server.app.set_webapp_access(&signed.actor, &project, &webapp, &body.version, wanted).await?;
+    access(State(server), signed, Path(project)).await
 }
 
 /// The datasets and recipes of a project as a graph, and what in it is stale.

@@ -2,6 +2,7 @@
 //!
 //! A cell is always canonical text or null, never a JSON number: 64-bit integers survive every client.
 
+pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod build;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use stet_app::{AppError, DatasetSummary};
 use stet_domain::ProjectKey;
-use stet_domain::access::Use;
+use stet_domain::access::{Permissions, Use};
 use stet_domain::project::{Project, Role, Webapp};
 use utoipa::ToSchema;
 
@@ -41,6 +41,8 @@ pub(crate) struct ProjectDetailView {
     #[serde(flatten)]
     project: ProjectView,
     datasets: Vec<DatasetSummaryView>,
+    /// What whoever asks may do in it.
+    permissions: Vec<&'static str>,
 }
 
 /// A dataset in a list.
@@ -106,12 +108,17 @@ impl ProjectView {
 }
 
 impl ProjectDetailView {
-    pub(crate) fn new(project: ProjectView, datasets: &[DatasetSummary]) -> ProjectDetailView {
+    pub(crate) fn new(
+        project: ProjectView,
+        datasets: &[DatasetSummary],
+        permissions: Permissions,
+    ) -> ProjectDetailView {
         let datasets = datasets
             .iter()
             .map(|dataset| DatasetSummaryView { name: dataset.name.to_string(), role: dataset.role.into() })
             .collect();
-        ProjectDetailView { project, datasets }
+        let permissions = permissions.iter().map(|permission| permission.as_str()).collect();
+        ProjectDetailView { project, datasets, permissions }
     }
 }
 

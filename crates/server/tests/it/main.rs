@@ -14,6 +14,7 @@ mod groups;
 mod log;
 mod permission_table;
 mod postgres;
+mod project_access;
 mod provider;
 mod proxies;
 mod public;
