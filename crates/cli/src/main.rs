@@ -59,6 +59,9 @@ enum Command {
     Serve(commands::serve::Arguments),
     /// Check a node's configuration, its projects' files and their data
     Check(commands::check::Arguments),
+    /// Make a project of a file, and list the projects
+    #[command(subcommand)]
+    Project(commands::project::Command),
     /// Build a dataset, with all that it is made of
     Build(commands::build::Arguments),
     /// Look at datasets and export them
@@ -123,6 +126,7 @@ fn run(Arguments { global, command }: Arguments) -> Result<(), Failure> {
             Command::Init(arguments) => commands::init::run(&global, arguments).await,
             Command::Serve(arguments) => commands::serve::run(&global, arguments).await,
             Command::Check(arguments) => commands::check::run(&global, arguments).await,
+            Command::Project(command) => commands::project::run(&global, command).await,
             Command::Build(arguments) => commands::build::run(&global, arguments).await,
             Command::Dataset(command) => commands::dataset::run(&global, command).await,
             Command::Editlog(command) => commands::editlog::run(&global, command).await,

@@ -360,7 +360,7 @@ impl App {
         error.into()
     }
 
-    pub(super) fn shown_path(&self, path: &Path) -> String {
+    pub(crate) fn shown_path(&self, path: &Path) -> String {
         path.strip_prefix(self.inner.folder.root()).unwrap_or(path).display().to_string()
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod editlog;
 pub(crate) mod erase;
 pub(crate) mod group;
 pub(crate) mod init;
+pub(crate) mod project;
 pub(crate) mod scenario;
 pub(crate) mod seal;
 pub(crate) mod secrets;

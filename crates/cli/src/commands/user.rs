@@ -1,6 +1,7 @@
 //! `stet user`: who can sign in.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use stet_app::NewUser;
@@ -27,6 +28,17 @@ pub(crate) enum Command {
         profile: Profile,
         #[command(flatten)]
         password: PasswordArguments,
+    },
+    /// Bring users and groups to what a file says; who is not in it stays
+    Apply {
+        /// The file; docs/command-line.md tells its form
+        file: PathBuf,
+        /// Only tell what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// How to print what is done
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
     },
     /// List the users
     List {
@@ -92,6 +104,24 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let display_name = name.unwrap_or_default();
             app.add_user(&actor, NewUser { login: login.clone(), display_name, profile, password }).await?;
             output::print(&format!("Added the user {login}, a {}", profile.as_str()).replace("a admin", "an admin"))
+        }
+        Command::Apply { file, dry_run, format } => {
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+            let plan = app.plan_people(&actor, &file, text).await?;
+            if !dry_run {
+                app.apply_people(&actor, &plan).await?;
+            }
+            match format {
+                PrintFormat::Json => {
+                    let changes: Vec<String> = plan.iter().map(ToString::to_string).collect();
+                    output::print_json(&serde_json::json!({ "changes": changes, "done": !dry_run }))
+                }
+                PrintFormat::Text if plan.is_empty() => output::print("Everything is as the file says"),
+                PrintFormat::Text => plan.iter().try_for_each(|change| {
+                    output::print(&if dry_run { format!("would {change}") } else { format!("done: {change}") })
+                }),
+            }
         }
         Command::List { format } => {
             let users = app.users(&actor).await?;

@@ -11,6 +11,7 @@ mod demo;
 mod editlogs;
 mod nodes;
 mod production;
+mod projects;
 mod reading;
 mod sealing;
 mod serving;

@@ -249,6 +249,12 @@ impl Client {
         answer.unwrap()["results"][0].clone()
     }
 
+    /// Sends a JSON body and gives the answer, which has to be a success.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token).json(body);
+        request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())

@@ -54,3 +54,53 @@ fn a_token_is_printed_once_alone_on_stdout() {
     assert_eq!(node.run(&["token", "list", "--format", "json"]).json()["tokens"][0]["state"], "revoked");
     node.run(&["token", "revoke", "ada", "import"]).fails(2);
 }
+
+#[test]
+fn users_and_groups_are_brought_to_what_a_file_says() {
+    let node = Node::new();
+    node.run_with_input(&["user", "add", "rob"], PASSWORD).ok();
+    node.run(&["group", "add", "old"]).ok();
+    node.run(&["group", "add-user", "old", "rob"]).ok();
+    node.write("secrets/rita", "a long passphrase\n");
+    let people = "[[groups]]\nname = \"editors\"\n\n[[users]]\nlogin = \"rita\"\nname = \"Rita M\"\nprofile = \"designer\"\n\
+                  groups = [\"editors\"]\npassword_file = \"secrets/rita\"\n\n[[users]]\nlogin = \"Rob\"\ngroups = [\"editors\"]\n\
+                  disabled = true\n\n[[users]]\nlogin = \"sam\"\n";
+    node.write("people.toml", people);
+    let file = node.file("people.toml");
+    let file = file.to_str().unwrap();
+    let changes = [
+        "add the group editors",
+        "add the user rita (designer)",
+        "put rita into editors",
+        "shut rob out",
+        "put rob into editors",
+        "take rob out of old",
+        "add the user sam (reader), without a password",
+    ];
+    let planned = node.run(&["user", "apply", file, "--dry-run", "--format", "json"]).json();
+    assert_eq!(planned, serde_json::json!({ "changes": changes, "done": false }));
+    assert_eq!(node.run(&["user", "list", "--format", "json"]).json()["users"].as_array().unwrap().len(), 2);
+    assert_eq!(node.run(&["user", "apply", file]).ok().lines().count(), changes.len());
+    assert!(node.run(&["user", "apply", file]).ok().contains("Everything is as the file says"));
+    let users = node.run(&["user", "list", "--format", "json"]).json();
+    let rita = users["users"].as_array().unwrap().iter().find(|user| user["login"] == "rita").unwrap();
+    assert_eq!((&rita["profile"], &rita["groups"][0]), (&"designer".into(), &"editors".into()));
+
+    // Every mistake is told with its place, and nothing is done.
+    node.write(
+        "people.toml",
+        "[[users]]\nlogin = \"new\"\nprofile = \"king\"\n[[users]]\nlogin = \"new\"\n[[users]]\nlogin = \"ann\"\n\
+         groups = [\"makers\"]\npassword_file = \"nothing\"\n",
+    );
+    let told = node.run(&["user", "apply", file]).fails(2);
+    for (place, words) in [
+        ("3:11", "`king` is not a profile"),
+        ("5:9", "there twice"),
+        ("8:11", "no group `makers`"),
+        ("9:17", "cannot read"),
+    ] {
+        let line = told.lines().find(|line| line.contains(&format!("people.toml:{place}"))).unwrap_or_default();
+        assert!(line.contains(words), "{place}: {told}");
+    }
+    assert_eq!(node.run(&["user", "list", "--format", "json"]).json()["users"].as_array().unwrap().len(), 4);
+}

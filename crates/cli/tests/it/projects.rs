@@ -1,0 +1,73 @@
+//! A first project from a file.
+
+use serde_json::json;
+
+use crate::support::Node;
+
+#[tokio::test]
+async fn a_file_becomes_a_table_that_can_be_edited_and_built() {
+    let node = Node::new();
+    node.write(
+        "in/Bird Strikes.csv",
+        "operator;strike id;species;cost;reviewed\nBlue;0017;Gull;1.5;x\nBlue;2;\"Owl; barn\";;\nRed;3;Gull;2;y\n",
+    );
+    let file = node.file("in/Bird Strikes.csv");
+    let file = file.to_str().unwrap();
+    let made = node.run(&["project", "new", "WILD", "--from", file, "--review", "--format", "json"]).json();
+    let editable = ["operator", "species", "cost", "reviewed"];
+    assert_eq!(
+        made,
+        json!({ "project": "WILD", "dataset": "bird_strikes", "webapp": "bird_strikes", "key": ["strike id"],
+                "editable": editable, "rows": 3 })
+    );
+    assert_eq!(
+        std::fs::read_to_string(node.file("projects/WILD/datasets/bird_strikes.toml")).unwrap(),
+        "path = \"bird_strikes.csv\"\ndelimiter = \";\"\nkey = [\"strike id\"]\ncolumns = [\n  \
+         { name = \"operator\", type = \"text\" },\n  { name = \"strike id\", type = \"text\" },\n  \
+         { name = \"species\", type = \"text\" },\n  { name = \"cost\", type = \"number\" },\n  \
+         { name = \"reviewed\", type = \"text\" },\n]\n"
+    );
+    node.run(&["check", "WILD"]).ok();
+    assert!(node.run(&["project", "list"]).ok().contains("bird_strikes"));
+    {
+        let server = node.serve();
+        let client = server.client(&node.token());
+        let edit = json!({ "primaryKeys": { "strike id": "0017" }, "column": "species", "value": "Tern" });
+        client.post("/webapps/WILD/bird_strikes/update", &edit).await;
+        // The column of the data is no tick; the one that was added has another name.
+        let tick = json!({ "primaryKeys": { "strike id": "2" }, "column": "reviewed_", "value": true });
+        client.post("/webapps/WILD/bird_strikes/update", &tick).await;
+    }
+    node.run(&["build", "WILD.bird_strikes_edited"]).ok();
+    let rows = node.run(&["dataset", "show", "WILD.bird_strikes_edited", "--format", "json"]).json()["rows"].clone();
+    assert_eq!((&rows[0]["species"], &rows[0]["strike id"]), (&json!("Tern"), &json!("0017")));
+    assert_eq!((&rows[1]["species"], &rows[1]["reviewed_"]), (&json!("Owl; barn"), &json!(true)));
+}
+
+#[test]
+fn a_project_that_cannot_be_made_leaves_nothing_and_says_why() {
+    let node = Node::new();
+    node.write("in/pairs.csv", "a,b,v\n1,1,x\n1,2,y\n2,1,z\n");
+    let file = node.file("in/pairs.csv");
+    let file = file.to_str().unwrap();
+    let new = |arguments: &[&str]| node.run(&[&["project", "new", "P", "--from", file], arguments].concat());
+    // Column `v` names each row.
+    for (arguments, told) in [
+        (&["--key", "a"][..], "the key (a) does not name every row: row 2 has again: 1"),
+        (&["--key", "a,x"], "there is no column `x`: the columns are a, b, v"),
+        (&["--key", "a,b", "--editable", "a"], "`a` cannot be edited: those that can are v"),
+    ] {
+        let refused = new(arguments).fails(2);
+        assert!(refused.contains(told), "{refused}");
+    }
+    node.write("in/pairs.csv", "a,b,v\n1,1,x\n1,2,x\n2,1,\n");
+    let refused = new(&[]).fails(2);
+    assert!(refused.contains("no single column names every row") && refused.contains("--key A,B"), "{refused}");
+    assert!(!node.file("projects/P").exists() && !node.file("data/P").exists());
+
+    let made = new(&["--key", "a,b", "--editable", "v"]).ok();
+    assert!(made.contains("each is named by a, b") && made.contains("Columns to edit: v"), "{made}");
+    assert!(new(&[]).fails(1).contains("projects/P is there already"));
+    let refused = node.run(&["project", "new", "Q", "--from", "nothing.xlsx"]).fails(2);
+    assert!(refused.contains(".csv, .tsv, .parquet"), "{refused}");
+}
