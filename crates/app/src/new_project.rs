@@ -11,7 +11,7 @@ use stet_domain::{Actor, ColumnType, DatasetName, ProjectKey};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::read::FileSource;
-use stet_engine::rows::read_rows;
+use stet_engine::rows::{read_rows, write_rows};
 use stet_engine::write::AtomicFile;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
@@ -33,6 +33,9 @@ pub struct NewProject {
     pub from: PathBuf,
     /// The key columns; none to take the first column that names every row.
     pub key_columns: Vec<String>,
+    /// The name of a column to add with the number of each row, which becomes the key: for rows that nothing else names.
+    /// The copy is Parquet then.
+    pub number: Option<String>,
     /// The columns to edit; none for all but the key.
     pub editable: Option<Vec<String>>,
     /// Whether a tick for reviewed rows and a column for comments are added.
@@ -83,23 +86,46 @@ impl App {
             DatasetName::new(source.dataset.as_str()).map_err(|error| AppError::Invalid(error.to_string()))?;
         let source = source.settled()?;
         let columns = source.columns()?;
-        let (rows, key_columns) = key_of(&source, &columns, &wanted.key_columns)?;
+        let (rows, key_columns) = match &wanted.number {
+            None => key_of(&source, &columns, &wanted.key_columns)?,
+            Some(name) if !wanted.key_columns.is_empty() => {
+                return Err(AppError::Invalid(format!(
+                    "the key is the number `{name}`, or other columns: name one of them"
+                )));
+            }
+            Some(name) if name.is_empty() || columns.iter().any(|column| column.name == *name) => {
+                return Err(AppError::Invalid(format!(
+                    "there is a column `{name}` already: give the number another name"
+                )));
+            }
+            Some(name) => (0, vec![name.clone()]),
+        };
         let editable = editable_of(&columns, &key_columns, wanted.editable.as_deref())?;
 
-        let file = format!("{dataset}.{}", ending_of(&source));
+        let ending = if wanted.number.is_some() { Format::Parquet.ending() } else { ending_of(&source) };
+        let file = format!("{dataset}.{ending}");
         let written = [
             ("project.toml".to_owned(), header(if wanted.name.is_empty() { key.as_str() } else { &wanted.name })),
             (format!("datasets/{dataset}.toml"), dataset_file(&source, &file, &columns, &key_columns)),
             (format!("webapps/{dataset}.toml"), webapp_file(&dataset, &columns, &editable, wanted.review)),
         ];
         self.note_blocking(self.entry(actor, "project.add", format!("project {key}"), format!("from {file}")))?;
-        let made = copy(&wanted.from, &data.join(&file))
-            .and_then(|()| written.iter().try_for_each(|(name, text)| write(&project.join(name), text)));
-        if let Err(error) = made {
-            // What cannot be taken away again is told by the error itself, with its place.
-            let _ = fs::remove_dir_all(&project).and_then(|()| fs::remove_dir_all(&data));
-            return Err(error);
-        }
+        let copied = match &wanted.number {
+            None => copy(&wanted.from, &data.join(&file)).map(|()| rows),
+            Some(name) => copy_numbered(&source, &columns, name, &data.join(&file)),
+        };
+        let made = copied.and_then(|rows| {
+            written.iter().try_for_each(|(name, text)| write(&project.join(name), text)).map(|()| rows)
+        });
+        let rows = match made {
+            Ok(rows) => rows,
+            Err(error) => {
+                // What is left of it is not in anybody's way: the folders are those that were not there.
+                let _ = fs::remove_dir_all(&data);
+                let _ = fs::remove_dir_all(&project);
+                return Err(error);
+            }
+        };
         self.inner.projects.forget(&key);
         self.inner.projects.get(&key)?;
         Ok(MadeProject { key, dataset, key_columns, editable, rows })
@@ -168,7 +194,7 @@ fn key_of(source: &FileSource, columns: &[Column], wanted: &[String]) -> Result<
     };
     let hashing = RandomState::new();
     let mut row_number = 0u64;
-    let mut last_failed = String::new();
+    let mut failed = String::new();
     let rows = read_rows::<AppError>(source, &Control::unwatched(), &mut |row| {
         row_number += 1;
         candidates.retain_mut(|(places, seen)| {
@@ -177,8 +203,8 @@ fn key_of(source: &FileSource, columns: &[Column], wanted: &[String]) -> Result<
             let is_new = is_whole && seen.insert(hashing.hash_one(&parts));
             if !is_new {
                 let shown: Vec<&str> = parts.iter().map(|part| part.map_or("nothing", String::as_str)).collect();
-                let what = if is_whole { "again" } else { "no whole key" };
-                last_failed = format!("row {row_number} has {what}: {}", shown.join(", "));
+                let what = if is_whole { "as an earlier row has" } else { "which is no whole key" };
+                failed = format!("row {row_number} has {}, {what}", shown.join(", "));
             }
             is_new
         });
@@ -188,12 +214,12 @@ fn key_of(source: &FileSource, columns: &[Column], wanted: &[String]) -> Result<
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         return Err(AppError::Invalid(if wanted.is_empty() {
             format!(
-                "no single column names every row (the last that might have: {last_failed}): say which columns do together, \
-                 with --key A,B, of {}",
+                "no single column names every row: say which ones do together, with --key A,B, or have the rows numbered, with \
+                 --number row. The columns are {}",
                 names.join(", ")
             )
         } else {
-            format!("the key ({}) does not name every row: {last_failed}", wanted.join(", "))
+            format!("the key ({}) does not name every row: {failed}", wanted.join(", "))
         }));
     };
     Ok((rows, places.iter().map(|place| columns[*place].name.clone()).collect()))
@@ -232,12 +258,12 @@ fn header(name: &str) -> String {
 fn dataset_file(source: &FileSource, file: &str, columns: &[Column], key: &[String]) -> String {
     let mut written = DocumentMut::new();
     written["path"] = value(file);
-    if source.delimiter != Delimiter::of_path(file) {
+    if Format::of_path(file) == Some(Format::Csv) && source.delimiter != Delimiter::of_path(file) {
         written["delimiter"] = value(char::from(source.delimiter.byte()).to_string());
     }
     written["key"] = value(key.iter().map(String::as_str).collect::<Array>());
     // Parquet tells its types itself.
-    if source.format != Format::Parquet {
+    if Format::of_path(file) != Some(Format::Parquet) {
         let mut list = Array::new();
         for column in columns {
             let mut entry = InlineTable::new();
@@ -295,6 +321,30 @@ fn copy(from: &Path, to: &Path) -> Result<(), AppError> {
     std::io::copy(&mut input, &mut out).map_err(EngineError::io("copy", to))?;
     out.commit()?;
     Ok(())
+}
+
+/// Copies the rows with their numbers, from 1 on, as a column before the others; gives how many there are.
+fn copy_numbered(source: &FileSource, columns: &[Column], name: &str, to: &Path) -> Result<u64, AppError> {
+    let number = Column { name: name.to_owned(), column_type: ColumnType::Integer };
+    // What is shown as text is kept as text.
+    let plain = columns.iter().map(|column| match column.column_type {
+        ColumnType::Other => Column { name: column.name.clone(), column_type: ColumnType::Text },
+        _ => column.clone(),
+    });
+    let numbered: Vec<Column> = std::iter::once(number).chain(plain).collect();
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(EngineError::io("make the folder", folder))?;
+    }
+    let mut rows = 0u64;
+    write_rows::<AppError>(to, &numbered, |put| {
+        read_rows::<AppError>(source, &Control::unwatched(), &mut |mut row| {
+            rows += 1;
+            row.insert(0, Some(rows.to_string()));
+            put(row).map_err(AppError::from)
+        })
+        .map(|_| ())
+    })?;
+    Ok(rows)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), AppError> {

@@ -26,6 +26,9 @@ pub(crate) enum Command {
         /// The columns that name a row, in order [default: the first column that is in each row, and in each another one]
         #[arg(long = "key", id = "key_columns", value_name = "COLUMNS", value_delimiter = ',')]
         key_columns: Vec<String>,
+        /// Number the rows in a new column of this name, which is the key: for rows that nothing else names
+        #[arg(long, value_name = "COLUMN", conflicts_with = "key_columns")]
+        number: Option<String>,
         /// The columns that can be edited [default: all but the key]
         #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
         editable: Option<Vec<String>>,
@@ -48,9 +51,9 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
     let app = node::open(global).await?;
     let actor = node::actor();
     match command {
-        Command::New { key, from, name, key_columns, editable, review, format } => {
+        Command::New { key, from, name, key_columns, number, editable, review, format } => {
             output::note(&format!("Reading {} …", from.display()));
-            let wanted = NewProject { key, name, from, key_columns, editable, review };
+            let wanted = NewProject { key, name, from, key_columns, number, editable, review };
             let made = app.make_project(&actor, wanted).await?;
             match format {
                 PrintFormat::Json => output::print_json(&serde_json::json!({

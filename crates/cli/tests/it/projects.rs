@@ -53,7 +53,7 @@ fn a_project_that_cannot_be_made_leaves_nothing_and_says_why() {
     let new = |arguments: &[&str]| node.run(&[&["project", "new", "P", "--from", file], arguments].concat());
     // Column `v` names each row.
     for (arguments, told) in [
-        (&["--key", "a"][..], "the key (a) does not name every row: row 2 has again: 1"),
+        (&["--key", "a"][..], "the key (a) does not name every row: row 2 has 1, as an earlier row has"),
         (&["--key", "a,x"], "there is no column `x`: the columns are a, b, v"),
         (&["--key", "a,b", "--editable", "a"], "`a` cannot be edited: those that can are v"),
     ] {
@@ -64,6 +64,15 @@ fn a_project_that_cannot_be_made_leaves_nothing_and_says_why() {
     let refused = new(&[]).fails(2);
     assert!(refused.contains("no single column names every row") && refused.contains("--key A,B"), "{refused}");
     assert!(!node.file("projects/P").exists() && !node.file("data/P").exists());
+
+    let numbered = node.run(&["project", "new", "N", "--from", file, "--number", "row", "--format", "json"]).json();
+    assert_eq!((&numbered["key"], &numbered["rows"]), (&json!(["row"]), &json!(3)));
+    node.run(&["check", "N"]).ok();
+    let rows = node.run(&["dataset", "show", "N.pairs", "--format", "json"]).json()["rows"].clone();
+    assert_eq!(rows[2], json!({ "row": 3, "a": 2, "b": 1, "v": null }));
+    assert!(
+        node.run(&["project", "new", "M", "--from", file, "--number", "v"]).fails(2).contains("column `v` already")
+    );
 
     let made = new(&["--key", "a,b", "--editable", "v"]).ok();
     assert!(made.contains("each is named by a, b") && made.contains("Columns to edit: v"), "{made}");
