@@ -50,10 +50,8 @@ struct UserEntry {
 }
 
 /// One change that brings the node nearer to what the file says.
-#[derive(Debug)]
 pub struct PersonChange(Change);
 
-#[derive(Debug)]
 enum Change {
     AddGroup { name: GroupName, description: String },
     AddUser { login: Login, name: String, profile: Profile, password: Option<String> },
@@ -61,6 +59,13 @@ enum Change {
     Disabled(Login, bool),
     Join(Login, GroupName),
     Leave(Login, GroupName),
+}
+
+/// As people read it: the passwords of new users are in none of the two.
+impl fmt::Debug for PersonChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Display for PersonChange {
