@@ -11,6 +11,9 @@ use crate::node;
 use crate::output::{self, PrintFormat};
 use crate::table::Table;
 
+/// How many columns are told by name.
+const COLUMNS_SHOWN_MAX: usize = 20;
+
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Make a project of a file: copies it, finds columns and key, and makes a table to edit it
@@ -71,7 +74,12 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                         made.rows,
                         made.key_columns.join(", ")
                     ))?;
-                    output::print(&format!("Columns to edit: {}", made.editable.join(", ")))?;
+                    let shown = made.editable.iter().take(COLUMNS_SHOWN_MAX).map(String::as_str).collect::<Vec<_>>();
+                    let more = match made.editable.len() - shown.len() {
+                        0 => String::new(),
+                        more => format!(" and {more} more"),
+                    };
+                    output::print(&format!("Columns to edit: {}{more}", shown.join(", ")))?;
                     output::print(&format!(
                         "Open it:  stet serve, then /projects/{key}/webapps/{dataset}\n\
                          Who may:  administrators of the node, until its page Access, or project.toml, gives permissions\n\
