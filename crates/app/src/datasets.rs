@@ -285,7 +285,7 @@ impl App {
         if let Some(table) = self.database_table(project, dataset)? {
             return Ok(table.copy_source());
         }
-        let Location::Files { connection, path, format, delimiter } = &dataset.location else {
+        let Location::Files { connection, path, format, csv } = &dataset.location else {
             return Err(AppError::Invalid(format!("`{}` is an editlog, which is not kept in files", dataset.name)));
         };
         let root = match connection {
@@ -308,7 +308,7 @@ impl App {
             _ => None,
         };
         let columns = dataset.columns.clone().or_else(built);
-        Ok(FileSource { dataset: dataset.name.to_string(), path, format: *format, delimiter: *delimiter, columns })
+        Ok(FileSource { dataset: dataset.name.to_string(), path, format: *format, csv: *csv, columns })
     }
 
     async fn preview_editlog(

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 use stet_domain::access::{Permission, may_read_dataset};
-use stet_domain::project::{Location, Project, Recipe, RecipeKind, Role};
+use stet_domain::project::{CsvForm, Location, Project, Recipe, RecipeKind, Role};
 use stet_domain::{Actor, DatasetName, LogDate, flow};
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{Manifest, Present, RecipeStamp, StaleReason};
@@ -372,6 +372,16 @@ impl App {
             .collect();
         if !declared.is_empty() {
             definition["inputs"] = serde_json::json!(declared);
+        }
+        // So it is by how its text is written.
+        let written: Vec<_> = (recipe.inputs.iter().chain(original))
+            .filter_map(|input| match project.datasets.get(input)?.location {
+                Location::Files { csv, .. } if csv != CsvForm::default() => Some((input, csv)),
+                _ => None,
+            })
+            .collect();
+        if !written.is_empty() {
+            definition["csv"] = serde_json::json!(written);
         }
         RecipeStamp {
             kind: recipe.kind.as_str().to_owned(),

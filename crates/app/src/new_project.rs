@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use stet_domain::project::{Column, Delimiter, Format};
+use stet_domain::project::{Column, CsvForm, Delimiter, Encoding, Format};
 use stet_domain::{Actor, ColumnType, DatasetName, ProjectKey};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
-use stet_engine::read::FileSource;
+use stet_engine::read::{FileSource, beginning};
 use stet_engine::rows::{read_rows, write_rows};
 use stet_engine::write::AtomicFile;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
@@ -141,9 +141,9 @@ fn source_of(from: &Path) -> Result<FileSource, AppError> {
     if !from.is_file() {
         return Err(AppError::Invalid(format!("{shown} is not there, or is no file")));
     }
-    let delimiter = if format == Format::Csv { delimiter_of(from)? } else { Delimiter::Comma };
+    let csv = if format == Format::Csv { form_of(from)? } else { CsvForm::default() };
     let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
-    Ok(FileSource { dataset: name_of(stem), path: from.to_owned(), format, delimiter, columns: None })
+    Ok(FileSource { dataset: name_of(stem), path: from.to_owned(), format, csv, columns: None })
 }
 
 /// A name for a dataset, of the name of a file.
@@ -156,12 +156,12 @@ fn name_of(stem: &str) -> String {
     name
 }
 
-/// The delimiter that stands most often in the header, outside quotes.
-fn delimiter_of(from: &Path) -> Result<Delimiter, AppError> {
-    let mut line = Vec::new();
-    let file = fs::File::open(from).map_err(EngineError::io("open", from))?;
-    let mut reader = BufReader::new(file).take(HEADER_BYTES_MAX);
-    reader.read_until(b'\n', &mut line).map_err(EngineError::io("read", from))?;
+/// How a CSV file is written: by its byte order mark, by whether it is UTF-8, and by the delimiter that stands most often in
+/// its header, outside quotes.
+fn form_of(from: &Path) -> Result<CsvForm, AppError> {
+    let encoding = encoding_of(from)?;
+    let text = beginning(from, encoding, HEADER_BYTES_MAX)?;
+    let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
     let count = |delimiter: Delimiter| {
         let mut quoted = false;
         line.iter()
@@ -172,7 +172,35 @@ fn delimiter_of(from: &Path) -> Result<Delimiter, AppError> {
             .count()
     };
     let most = Delimiter::ALL.into_iter().rev().max_by_key(|delimiter| count(*delimiter));
-    Ok(most.filter(|delimiter| count(*delimiter) > 0).unwrap_or_default())
+    let delimiter = most.filter(|delimiter| count(*delimiter) > 0).unwrap_or_default();
+    Ok(CsvForm { delimiter, encoding })
+}
+
+/// UTF-16 says so itself; what is not UTF-8 to its end is taken for the encoding that older spreadsheets save.
+fn encoding_of(from: &Path) -> Result<Encoding, AppError> {
+    let mut file = fs::File::open(from).map_err(EngineError::io("open", from))?;
+    let mut buffer = vec![0; 256 * 1024];
+    let (mut kept, mut is_start) = (0, true);
+    loop {
+        let count = file.read(&mut buffer[kept..]).map_err(EngineError::io("read", from))?;
+        let end = kept + count;
+        if is_start && matches!(buffer[..end], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
+            return Ok(Encoding::Utf16);
+        }
+        is_start &= end < 2;
+        match std::str::from_utf8(&buffer[..end]) {
+            Ok(_) => kept = 0,
+            // A letter may go on in what is read next.
+            Err(error) if error.error_len().is_none() && count > 0 => {
+                buffer.copy_within(error.valid_up_to()..end, 0);
+                kept = end - error.valid_up_to();
+            }
+            Err(_) => return Ok(Encoding::Windows1252),
+        }
+        if count == 0 {
+            return Ok(Encoding::Utf8);
+        }
+    }
 }
 
 /// How many rows there are, and the columns that name each: those that are wanted, or the first one that does.
@@ -243,7 +271,7 @@ fn editable_of(columns: &[Column], key: &[String], wanted: Option<&[String]>) ->
 }
 
 fn ending_of(source: &FileSource) -> &'static str {
-    if source.format == Format::Csv && source.delimiter == Delimiter::Tab { "tsv" } else { source.format.ending() }
+    if source.format == Format::Csv && source.csv.delimiter == Delimiter::Tab { "tsv" } else { source.format.ending() }
 }
 
 fn header(name: &str) -> String {
@@ -258,8 +286,11 @@ fn header(name: &str) -> String {
 fn dataset_file(source: &FileSource, file: &str, columns: &[Column], key: &[String]) -> String {
     let mut written = DocumentMut::new();
     written["path"] = value(file);
-    if Format::of_path(file) == Some(Format::Csv) && source.delimiter != Delimiter::of_path(file) {
-        written["delimiter"] = value(char::from(source.delimiter.byte()).to_string());
+    if Format::of_path(file) == Some(Format::Csv) && source.csv.delimiter != Delimiter::of_path(file) {
+        written["delimiter"] = value(char::from(source.csv.delimiter.byte()).to_string());
+    }
+    if Format::of_path(file) == Some(Format::Csv) && source.csv.encoding != Encoding::Utf8 {
+        written["encoding"] = value(source.csv.encoding.as_str());
     }
     written["key"] = value(key.iter().map(String::as_str).collect::<Array>());
     // Parquet tells its types itself.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use stet_domain::ColumnType;
-use stet_domain::project::{Column, Dataset, Delimiter, Format, Location, Project, TableName};
+use stet_domain::project::{Column, CsvForm, Dataset, Format, Location, Project, TableName};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{FileStamp, InputStamp};
@@ -278,7 +278,7 @@ impl DatabaseTable {
             dataset: self.dataset.clone(),
             path: self.copy.clone(),
             format: Format::Parquet,
-            delimiter: Delimiter::Comma,
+            csv: CsvForm::default(),
             columns: self.declared.clone(),
         }
     }

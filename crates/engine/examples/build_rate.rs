@@ -19,7 +19,7 @@ use arrow_array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use stet_domain::apply::EditableColumn;
 use stet_domain::event::{Action, ClientEventId, Event, EventId, LogDate, Source};
-use stet_domain::project::{Delimiter, Format};
+use stet_domain::project::{CsvForm, Format};
 use stet_domain::replay::Replay;
 use stet_domain::{ColumnType, Key, Login};
 use stet_engine::build::{ApplyTask, RebuildTask, apply, rebuild, write_events};
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         dataset: "original".into(),
         path,
         format: Format::Parquet,
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         columns: None,
     };
     generate(&original.path, rows)?;

@@ -16,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use stet_domain::event::{Action, ClientEventId, Event, EventId, LogDate, Source};
-use stet_domain::project::{Delimiter, Format};
+use stet_domain::project::{CsvForm, Format};
 use stet_domain::{Key, Login};
 use stet_engine::control::Control;
 use stet_engine::live::{EditableSpec, Filter, LiveTable, Query, Sort, TableSpec, Test};
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         dataset: "flights".into(),
         path: original,
         format: Format::Parquet,
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         columns: None,
     };
     let cache = folder.join("cache");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stet_domain::event::EventId;
-use stet_domain::project::{Column, Delimiter, Format};
+use stet_domain::project::{Column, CsvForm, Format};
 
 use crate::control::Control;
 use crate::error::EngineError;
@@ -341,7 +341,7 @@ pub(crate) fn prints_of(output: &Path) -> Result<Vec<FilePrint>, EngineError> {
         dataset: "output".into(),
         path: output.to_owned(),
         format,
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         columns: None,
     };
     Ok(source.fingerprint()?.files)

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use stet_domain::apply::ApplyReport;
 use stet_domain::key::key_parts;
-use stet_domain::project::{Column, Dataset, Delimiter, Format, Location, Project, Recipe, RecipeKind, Webapp};
+use stet_domain::project::{Column, CsvForm, Dataset, Format, Location, Project, Recipe, RecipeKind, Webapp};
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId};
 use stet_engine::build::{
@@ -308,7 +308,7 @@ impl App {
             dataset: dataset.name.to_string(),
             path,
             format: Format::Parquet,
-            delimiter: Delimiter::Comma,
+            csv: CsvForm::default(),
             columns: None,
         };
         let written = table.replace(&rows, control)?;
@@ -382,7 +382,7 @@ impl App {
                 dataset: webapp.original.to_string(),
                 path,
                 format: Format::Parquet,
-                delimiter: Delimiter::Comma,
+                csv: CsvForm::default(),
                 columns: Some(of_original),
             };
             let edited = folder.path().join("edited.parquet");
@@ -400,7 +400,7 @@ impl App {
                 dataset: webapp.original.to_string(),
                 path: edited,
                 format: Format::Parquet,
-                delimiter: Delimiter::Comma,
+                csv: CsvForm::default(),
                 columns: None,
             };
             let names = source.columns()?;

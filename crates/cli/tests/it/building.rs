@@ -235,6 +235,22 @@ fn files_with_other_delimiters_are_read_as_their_dataset_says() {
         assert_eq!(shown["rows"], json!([{ "id": 1, "cost": "a;b" }, { "id": 2, "cost": "1,5" }]), "{dataset}");
     }
 
+    // Saved by spreadsheets in one byte for each letter, or in two.
+    std::fs::write(node.file("data/C/semicolons.csv"), b"id;cost\n1;M\xFCller\n2;\x80\n").unwrap();
+    let refused = node.run(&["dataset", "show", "C.semicolons"]).fails(1);
+    assert!(refused.contains("line 2, column `cost`") && refused.contains("windows-1252"), "{refused}");
+    for (encoding, bytes) in [
+        ("windows-1252", b"id;cost\n1;M\xFCller\n2;\x80\n".to_vec()),
+        ("utf-16", "\u{feff}id;cost\r\n1;Müller\r\n2;€\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect()),
+    ] {
+        std::fs::write(node.file("data/C/semicolons.csv"), bytes).unwrap();
+        let written = format!("path = \"semicolons.csv\"\ndelimiter = \";\"\nencoding = \"{encoding}\"\n");
+        node.write("projects/C/datasets/semicolons.toml", &written);
+        let shown = node.run(&["dataset", "show", "C.semicolons", "--format", "json"]).json();
+        assert_eq!(shown["rows"], json!([{ "id": 1, "cost": "Müller" }, { "id": 2, "cost": "€" }]), "{encoding}");
+    }
+    node.write("data/C/semicolons.csv", "id;cost\n1;\"a;b\"\n2;1,5\n");
+
     node.write("projects/C/datasets/semicolons.toml", "path = \"semicolons.csv\"\n");
     let refused = node.run(&["dataset", "show", "C.semicolons"]).fails(1);
     assert!(refused.contains("line 1") && refused.contains("delimiter = \";\""), "{refused}");

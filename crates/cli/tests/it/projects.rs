@@ -11,6 +11,10 @@ async fn a_file_becomes_a_table_that_can_be_edited_and_built() {
         "in/Bird Strikes.csv",
         "operator;strike id;species;cost;reviewed\nBlue;0017;Gull;1.5;x\nBlue;2;\"Owl; barn\";;\nRed;3;Gull;2;y\n",
     );
+    std::fs::write(node.file("in/old.csv"), b"id\tname\n1\tM\xFCller\n").unwrap();
+    node.run(&["project", "new", "OLD", "--from", node.file("in/old.csv").to_str().unwrap()]).ok();
+    let shown = node.run(&["dataset", "show", "OLD.old", "--format", "json"]).json();
+    assert_eq!(shown["rows"], json!([{ "id": 1, "name": "Müller" }]));
     let file = node.file("in/Bird Strikes.csv");
     let file = file.to_str().unwrap();
     let made = node.run(&["project", "new", "WILD", "--from", file, "--review", "--format", "json"]).json();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 use super::files::{DatasetFile, FileText};
-use super::{Column, Dataset, Delimiter, Format, Location, Problem, TableName, variables};
+use super::{Column, CsvForm, Dataset, Delimiter, Format, Location, Problem, TableName, variables};
 use crate::name::DatasetName;
 
 /// Reads the file of a dataset; else what is wrong with it, and where.
@@ -68,7 +68,11 @@ fn read_location(
         if written.table.is_some() && written.query.is_some() {
             return Err(file.problem(offset, "there are `table` and `query`: keep one of them"));
         }
-        if written.path.is_some() || written.format.is_some() || written.delimiter.is_some() {
+        if written.path.is_some()
+            || written.format.is_some()
+            || written.delimiter.is_some()
+            || written.encoding.is_some()
+        {
             return Err(file.problem(
                 offset,
                 "a dataset is in a file or in a database: keep `path` and what belongs to it, or this",
@@ -104,15 +108,24 @@ fn read_location(
         let offset = written.path.as_ref().map_or(0, |path| path.span().start);
         file.problem(offset, "the format is not clear from the path: add `format = \"csv\"`, \"parquet\" or \"jsonl\"")
     })?;
-    let delimiter = match &written.delimiter {
-        Some(delimiter) if format != Format::Csv => {
-            let message = format!("`delimiter` is of CSV, and this dataset is {}: take it out", format.ending());
-            return Err(file.problem(delimiter.span().start, message));
-        }
-        Some(delimiter) => *delimiter.get_ref(),
-        None => Delimiter::of_path(&path),
+    let of_csv = [
+        written.delimiter.as_ref().map(|delimiter| ("delimiter", delimiter.span())),
+        written.encoding.as_ref().map(|encoding| ("encoding", encoding.span())),
+    ];
+    if format != Format::Csv
+        && let Some((name, span)) = of_csv.into_iter().flatten().next()
+    {
+        let message = format!("`{name}` is of CSV, and this dataset is {}: take it out", format.ending());
+        return Err(file.problem(span.start, message));
+    }
+    let csv = CsvForm {
+        delimiter: written
+            .delimiter
+            .as_ref()
+            .map_or_else(|| Delimiter::of_path(&path), |delimiter| *delimiter.get_ref()),
+        encoding: written.encoding.as_ref().map(|encoding| *encoding.get_ref()).unwrap_or_default(),
     };
-    Ok(Location::Files { connection: written.connection.clone(), path, format, delimiter })
+    Ok(Location::Files { connection: written.connection.clone(), path, format, csv })
 }
 
 /// A path of a project file stays below its connection's folder.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Column, Delimiter, Format, Problem};
+use super::{Column, Delimiter, Encoding, Format, Problem};
 use crate::validate::Pattern;
 use crate::value::ColumnType;
 
@@ -107,6 +107,7 @@ pub(super) struct DatasetFile {
     pub query: Option<Spanned<String>>,
     pub format: Option<Format>,
     pub delimiter: Option<Spanned<Delimiter>>,
+    pub encoding: Option<Spanned<Encoding>>,
     #[serde(default)]
     pub key: Vec<Spanned<String>>,
     pub columns: Option<Vec<Spanned<Column>>>,

@@ -10,7 +10,7 @@ use super::files::{
     EditableFile, FileText, LinkFile, ProjectFile, ProjectFiles, RecipeFile, RecipeFileKind, WebappFile,
 };
 use super::{
-    Column, Dataset, Delimiter, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind,
+    Column, CsvForm, Dataset, Editable, Format, Link, Location, Problem, Project, ProjectError, Recipe, RecipeKind,
     Webapp,
 };
 use super::{scenarios, variables};
@@ -500,12 +500,12 @@ impl<'a> Loader<'a> {
                     format!("`{output}` is the result of a query, which cannot be written: give it a `table`");
                 self.problems.push(file.problem(written.output.span().start, message));
             }
-            if let Some(Dataset { location: Location::Files { delimiter, .. }, .. }) = self.datasets.get(output)
-                && *delimiter != Delimiter::Comma
+            if let Some(Dataset { location: Location::Files { csv, .. }, .. }) = self.datasets.get(output)
+                && *csv != CsvForm::default()
             {
                 let message = format!(
-                    "`{output}` is made by this recipe, and Stet writes CSV with commas: take `delimiter` out of its file, \
-                     and give its `path` the ending .csv"
+                    "`{output}` is made by this recipe, and Stet writes CSV with commas and in UTF-8: take `delimiter` \
+                     and `encoding` out of its file, and give its `path` the ending .csv"
                 );
                 self.problems.push(file.problem(written.output.span().start, message));
             }
@@ -628,7 +628,7 @@ fn managed_dataset(name: DatasetName) -> Dataset {
             connection: None,
             path: format!("{name}.parquet"),
             format: Format::Parquet,
-            delimiter: Delimiter::Comma,
+            csv: CsvForm::default(),
         },
         columns: None,
         key: Vec::new(),

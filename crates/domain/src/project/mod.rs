@@ -71,8 +71,8 @@ pub enum Location {
         path: String,
         /// The format of the file or files.
         format: Format,
-        /// What stands between the fields, in CSV.
-        delimiter: Delimiter,
+        /// How CSV is written.
+        csv: CsvForm,
     },
     /// A table or view of a database.
     Table {
@@ -211,6 +211,41 @@ impl Delimiter {
             Delimiter::Pipe => "|",
         }
     }
+}
+
+/// How the texts of a CSV file are written as bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Encoding {
+    /// UTF-8.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// One byte for each letter, of Western Europe: what older spreadsheets save. ISO 8859-1 is a part of it.
+    #[serde(rename = "windows-1252", alias = "iso-8859-1", alias = "latin1")]
+    Windows1252,
+    /// UTF-16, whose byte order the mark at the start tells; without one the lesser byte comes first.
+    #[serde(rename = "utf-16")]
+    Utf16,
+}
+
+impl Encoding {
+    /// As it is written in a dataset's file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Encoding::Utf8 => "utf-8",
+            Encoding::Windows1252 => "windows-1252",
+            Encoding::Utf16 => "utf-16",
+        }
+    }
+}
+
+/// How a CSV file is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CsvForm {
+    /// What stands between the fields.
+    pub delimiter: Delimiter,
+    /// How texts are bytes.
+    pub encoding: Encoding,
 }
 
 /// A column of a dataset.

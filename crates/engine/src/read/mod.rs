@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use stet_domain::project::{Column, Delimiter, Format};
+use stet_domain::project::{Column, CsvForm, Delimiter, Format};
 
 use crate::cell::{columns_of, schema_of};
 use crate::error::EngineError;
 
+pub use csv::beginning;
 pub(crate) use fingerprint::hex;
 pub use fingerprint::{FilePrint, Fingerprint};
 
@@ -45,8 +46,8 @@ pub struct FileSource {
     pub path: PathBuf,
     /// The format of the file or files.
     pub format: Format,
-    /// What stands between the fields, in CSV.
-    pub delimiter: Delimiter,
+    /// How CSV is written.
+    pub csv: CsvForm,
     /// The declared columns; none to take them from the data.
     pub columns: Option<Vec<Column>>,
 }
@@ -82,7 +83,7 @@ impl FileSource {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             // Files with tabs and files with commas are not one dataset.
             let is_of_format = Format::of_path(name) == Some(self.format)
-                && (Delimiter::of_path(name) != Delimiter::Tab || self.delimiter == Delimiter::Tab);
+                && (Delimiter::of_path(name) != Delimiter::Tab || self.csv.delimiter == Delimiter::Tab);
             if !name.starts_with(['.', '_']) && is_of_format && path.is_file() {
                 files.push(path);
             }

@@ -17,7 +17,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use sha2::{Digest, Sha256};
 use stet_domain::key::write_key;
-use stet_domain::project::Column;
+use stet_domain::project::{Column, CsvForm};
 
 use crate::cell::{CellReader, columns_of};
 use crate::control::Control;
@@ -210,6 +210,10 @@ fn identity(source: &FileSource, key: &[String], fingerprint: &Fingerprint) -> S
     part(&FORMAT_VERSION.to_le_bytes());
     part(fingerprint.identity().as_bytes());
     part(source.format.ending().as_bytes());
+    if source.csv != CsvForm::default() {
+        part(&[source.csv.delimiter.byte()]);
+        part(source.csv.encoding.as_str().as_bytes());
+    }
     for column in source.columns.iter().flatten() {
         part(column.name.as_bytes());
         part(column.column_type.to_string().as_bytes());

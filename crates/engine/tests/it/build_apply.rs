@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
 use stet_domain::ColumnType;
 use stet_domain::event::Action;
-use stet_domain::project::{Delimiter, Format};
+use stet_domain::project::{CsvForm, Format};
 use stet_engine::build::{ApplyTask, apply, check_keys, edited_columns};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
@@ -133,7 +133,7 @@ fn a_value_that_the_files_narrow_type_cannot_hold_is_a_misfit() {
         dataset: "narrow".into(),
         path,
         format: Format::Parquet,
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         columns: None,
     };
     let log = Log::default().update("1", "small", Some("70000"), Some("5")).update("2", "small", None, Some("6"));
@@ -247,7 +247,7 @@ fn a_disk_without_room_is_told_and_leaves_the_old_output_whole() {
             dataset: "strikes".into(),
             path: output.with_file_name("strikes.csv"),
             format: Format::Csv,
-            delimiter: Delimiter::Comma,
+            csv: CsvForm::default(),
             columns: Some(columns_of(&COLUMNS)),
         };
         let error = build(&original, &["id"], &Log::default(), &[], &output).unwrap_err();

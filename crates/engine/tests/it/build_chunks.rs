@@ -18,7 +18,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 use stet_domain::ColumnType;
-use stet_domain::project::{Delimiter, Format};
+use stet_domain::project::{CsvForm, Format};
 use stet_engine::build::{ApplyBuild, ApplyTask, apply, apply_row_by_row};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
@@ -27,7 +27,7 @@ use stet_engine::read::FileSource;
 use crate::build_support::{Folder, Log, editable, rows_in};
 
 pub fn source(path: PathBuf) -> FileSource {
-    FileSource { dataset: "original".into(), path, format: Format::Parquet, delimiter: Delimiter::Comma, columns: None }
+    FileSource { dataset: "original".into(), path, format: Format::Parquet, csv: CsvForm::default(), columns: None }
 }
 
 fn run(

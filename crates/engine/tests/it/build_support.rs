@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use stet_domain::apply::EditableColumn;
 use stet_domain::event::{Action, ClientEventId, Event, EventId, LogDate, Source};
-use stet_domain::project::{Column, Delimiter, Format};
+use stet_domain::project::{Column, CsvForm, Format};
 use stet_domain::replay::Replay;
 use stet_domain::{ColumnType, Key, Login};
 use stet_engine::build::{ApplyBuild, ApplyTask, apply};
@@ -35,7 +35,7 @@ impl Folder {
             dataset: name.into(),
             path,
             format: Format::Csv,
-            delimiter: Delimiter::Comma,
+            csv: CsvForm::default(),
             columns: Some(columns_of(columns)),
         }
     }
@@ -45,7 +45,7 @@ impl Folder {
         let path = self.path(&format!("{}.{}", source.dataset, format.ending()));
         let rows = source.batches(None, 100).unwrap();
         write_file(&path, rows, WriteOptions::from(format), &Control::unwatched()).unwrap();
-        FileSource { path, format, delimiter: Delimiter::Comma, ..source.clone() }
+        FileSource { path, format, csv: CsvForm::default(), ..source.clone() }
     }
 
     /// The names of the files in the folder.
@@ -143,11 +143,5 @@ pub fn rows_of(source: &FileSource) -> Vec<Vec<Option<String>>> {
 /// The rows of a file that a build wrote.
 pub fn rows_in(path: &Path) -> Vec<Vec<Option<String>>> {
     let format = Format::of_path(path.to_str().unwrap()).unwrap();
-    rows_of(&FileSource {
-        dataset: "output".into(),
-        path: path.into(),
-        format,
-        delimiter: Delimiter::Comma,
-        columns: None,
-    })
+    rows_of(&FileSource { dataset: "output".into(), path: path.into(), format, csv: CsvForm::default(), columns: None })
 }

@@ -1,7 +1,7 @@
 //! Searching linked datasets.
 
 use stet_domain::ColumnType;
-use stet_domain::project::{Delimiter, Format};
+use stet_domain::project::{CsvForm, Format};
 use stet_engine::control::Control;
 use stet_engine::live::LinkIndex;
 use stet_engine::read::FileSource;
@@ -10,13 +10,8 @@ use crate::build_support::Folder;
 
 fn airports() -> LinkIndex {
     let path = crate::package().join("tests/data/airports.csv");
-    let source = FileSource {
-        dataset: "airports".into(),
-        path,
-        format: Format::Csv,
-        delimiter: Delimiter::Comma,
-        columns: None,
-    };
+    let source =
+        FileSource { dataset: "airports".into(), path, format: Format::Csv, csv: CsvForm::default(), columns: None };
     LinkIndex::load(&source, "iata", "name", &["city".into(), "state".into()], &Control::unwatched()).unwrap()
 }
 

@@ -336,7 +336,7 @@ proptest! {
         let source = stet_engine::read::FileSource {
             dataset: "original".into(),
             path: folder.path("original.csv"),
-            format: stet_domain::project::Format::Csv, delimiter: stet_domain::project::Delimiter::Comma,
+            format: stet_domain::project::Format::Csv, csv: stet_domain::project::CsvForm::default(),
             columns: Some(columns_of(&COLUMNS)),
         };
         let columns: Vec<_> = COLUMNS[1..].iter().copied().chain([ADDED]).collect();

@@ -15,7 +15,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use stet_domain::ColumnType;
-use stet_domain::project::{Delimiter, Format};
+use stet_domain::project::{CsvForm, Format};
 use stet_engine::cell::{Appender, column_type_of, stored, text};
 use stet_engine::read::FileSource;
 
@@ -30,7 +30,7 @@ fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) -> FileSource {
         dataset: "exotic".into(),
         path: path.into(),
         format: Format::Parquet,
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         columns: None,
     }
 }
@@ -180,7 +180,7 @@ fn times_of_96_bits_reach_beyond_the_year_2262() {
     group.close().unwrap();
     writer.close().unwrap();
     let source =
-        FileSource { dataset: "old".into(), path, format: Format::Parquet, delimiter: Delimiter::Comma, columns: None };
+        FileSource { dataset: "old".into(), path, format: Format::Parquet, csv: CsvForm::default(), columns: None };
     assert_eq!(rows_of(&source), [[Some("3000-01-01T01:00:00".to_owned())]]);
 }
 

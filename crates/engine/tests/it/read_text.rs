@@ -1,7 +1,7 @@
 //! Reading CSV and JSON lines.
 
 use stet_domain::ColumnType;
-use stet_domain::project::{Column, Delimiter, Format};
+use stet_domain::project::{Column, CsvForm, Format};
 use stet_engine::read::FileSource;
 
 use crate::build_support::{Folder, columns_of, rows_of};
@@ -12,7 +12,7 @@ fn source(folder: &Folder, name: &str, bytes: &[u8], columns: Option<Vec<Column>
     FileSource {
         dataset: "strikes".into(),
         format: Format::of_path(name).unwrap(),
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         path,
         columns,
     }
@@ -45,7 +45,7 @@ fn row(cells: &[&str]) -> Vec<Option<String>> {
 fn real_strikes_get_their_types_from_their_values() {
     let path = crate::package().join("tests/data/birdstrikes-500.csv");
     let source =
-        FileSource { dataset: "strikes".into(), path, format: Format::Csv, delimiter: Delimiter::Comma, columns: None };
+        FileSource { dataset: "strikes".into(), path, format: Format::Csv, csv: CsvForm::default(), columns: None };
     let columns = source.columns().unwrap();
     let type_of = |name: &str| columns.iter().find(|column| column.name == name).unwrap().column_type;
     assert_eq!(type_of("Airport Name"), ColumnType::Text);
@@ -176,7 +176,7 @@ fn missing_files_and_empty_folders_say_so() {
         dataset: "strikes".into(),
         path: folder.path("gone.csv"),
         format: Format::Csv,
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         columns: None,
     };
     assert!(missing.files().unwrap_err().to_string().contains("gone.csv does not exist"));
@@ -196,7 +196,7 @@ fn the_files_of_a_folder_are_one_dataset_in_order_of_their_names() {
         dataset: "parts".into(),
         path: folder.path("parts"),
         format: Format::Csv,
-        delimiter: Delimiter::Comma,
+        csv: CsvForm::default(),
         columns: None,
     };
     assert_eq!(texts(&source), [row(&["1", "2"]), row(&["4", "3"])]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use stet_domain::ColumnType;
-use stet_domain::project::{Column, Delimiter, Format};
+use stet_domain::project::{Column, CsvForm, Format};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::read::FileSource;
@@ -39,7 +39,7 @@ fn query_as(
 fn data(name: &str) -> FileSource {
     let path = crate::package().join("tests/data").join(format!("{name}.csv"));
     let dataset = name.split('-').next().unwrap().to_owned();
-    FileSource { dataset, path, format: Format::Csv, delimiter: Delimiter::Comma, columns: None }
+    FileSource { dataset, path, format: Format::Csv, csv: CsvForm::default(), columns: None }
 }
 
 const ALL_TYPES: [(&str, ColumnType); 8] = [

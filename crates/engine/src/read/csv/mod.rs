@@ -1,15 +1,18 @@
-//! CSV files: UTF-8 with an optional byte order mark, a header line, a delimiter that the dataset names, quotes as in RFC 4180. An empty field is null; in quotes
-//! it is the empty text, in columns of text.
+//! CSV files: with an optional byte order mark, a header line, the delimiter and the encoding that the dataset names, quotes
+//! as in RFC 4180. An empty field is null; in quotes it is the empty text, in columns of text.
 
+mod decode;
 mod records;
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use stet_domain::ColumnType;
-use stet_domain::project::{Column, Delimiter};
+use stet_domain::project::{Column, Delimiter, Encoding};
 
+use self::decode::decoded;
 use self::records::{Record, RecordError, Records};
 
 use super::infer::Candidates;
@@ -67,9 +70,7 @@ pub(super) fn lines_of(
     let mut found = Vec::new();
     let mut row = 0;
     for path in files {
-        let file = File::open(path).map_err(EngineError::io("open", path))?;
-        let (mut records, mut record) =
-            (Records::new(file, source.delimiter.byte(), RECORD_BYTES_MAX), Record::default());
+        let (mut records, mut record) = (records_of(source, path)?, Record::default());
         // What cannot be read has no rows here; whoever reads the rows is told.
         let mut next = |record: &mut Record| records.next(record).is_ok_and(|more| more);
         // The first record is the header.
@@ -148,21 +149,24 @@ impl Iterator for CsvStream {
 /// A CSV file that is being read, with the record at hand.
 struct OpenCsv {
     path: PathBuf,
-    records: Records<File>,
+    records: Records<Box<dyn Read + Send>>,
     names: Vec<String>,
     record: Record,
 }
 
 impl OpenCsv {
     fn open(source: &FileSource, path: &Path) -> Result<OpenCsv, EngineError> {
-        let file = File::open(path).map_err(EngineError::io("open", path))?;
-        let mut records = Records::new(file, source.delimiter.byte(), RECORD_BYTES_MAX);
+        let mut records = records_of(source, path)?;
         let mut header = Record::default();
         if !records.next(&mut header).map_err(|error| record_error(source, path, &header, error))? {
             return Err(source.bad_data(path, String::new(), "the file is empty: it needs a header line at least"));
         }
         if matches!(header.field(0).0, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
-            return Err(source.bad_data(path, String::new(), "the text is UTF-16: save the file as UTF-8"));
+            return Err(source.bad_data(
+                path,
+                String::new(),
+                "the text is UTF-16: write `encoding = \"utf-16\"` in the file of the dataset",
+            ));
         }
         let place = || format!("line {}", header.line);
         let names = (0..header.len())
@@ -185,7 +189,7 @@ impl OpenCsv {
                 "the header has {} columns and this line {}: look for a missing or extra `{}`, or a quote that is not closed",
                 self.names.len(),
                 self.record.len(),
-                source.delimiter.written()
+                source.csv.delimiter.written()
             );
             return Err(source.bad_data(&self.path, format!("line {}", self.line()), message));
         }
@@ -210,6 +214,25 @@ impl OpenCsv {
     }
 }
 
+fn records_of(source: &FileSource, path: &Path) -> Result<Records<Box<dyn Read + Send>>, EngineError> {
+    let file = File::open(path).map_err(EngineError::io("open", path))?;
+    let text = decoded(file, source.csv.encoding).map_err(EngineError::io("read", path))?;
+    Ok(Records::new(text, source.csv.delimiter.byte(), RECORD_BYTES_MAX))
+}
+
+/// The first bytes of a file as text, for whoever guesses how it is written. What cannot be decoded ends them.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn beginning(path: &Path, encoding: Encoding, bytes: u64) -> Result<Vec<u8>, EngineError> {
+    let file = File::open(path).map_err(EngineError::io("open", path))?;
+    let mut text = Vec::new();
+    let decoded = decoded(file, encoding).map_err(EngineError::io("read", path))?;
+    // What was read before an error is in `text`.
+    let _ = decoded.take(bytes).read_to_end(&mut text);
+    Ok(text)
+}
+
 /// A header of one name in which another delimiter stands is of a file with that delimiter, unless the name is declared.
 fn check_delimiter(source: &FileSource, path: &Path, place: &str, names: &[String]) -> Result<(), EngineError> {
     let [name] = names else { return Ok(()) };
@@ -223,7 +246,7 @@ fn check_delimiter(source: &FileSource, path: &Path, place: &str, names: &[Strin
                 "the header is one column, `{}`: if its fields are separated by `{2}` and not by `{1}`, write \
                  `delimiter = \"{2}\"` in the file of the dataset; if it is one column, declare it in `columns`",
                 name.chars().take(100).collect::<String>(),
-                source.delimiter.written(),
+                source.csv.delimiter.written(),
                 delimiter.written(),
             );
             Err(source.bad_data(path, place.to_owned(), message))
@@ -233,6 +256,9 @@ fn check_delimiter(source: &FileSource, path: &Path, place: &str, names: &[Strin
 
 fn record_error(source: &FileSource, path: &Path, record: &Record, error: RecordError) -> EngineError {
     match error {
+        RecordError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            source.bad_data(path, format!("line {}", record.line), error.to_string())
+        }
         RecordError::Io(error) => EngineError::io("read", path)(error),
         RecordError::TooLong => {
             let message = "a record is longer than 64 MB: a quote is probably not closed";
@@ -248,5 +274,9 @@ fn record_error(source: &FileSource, path: &Path, record: &Record, error: Record
 fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> String {
     let at = error.valid_up_to();
     let shown: String = String::from_utf8_lossy(bytes).chars().take(60).collect();
-    format!("the text `{shown}` is not UTF-8 (byte 0x{:02X}): save the file as UTF-8", bytes[at])
+    format!(
+        "the text `{shown}` is not UTF-8 (byte 0x{:02X}): save the file as UTF-8, or write its `encoding` in the file of the dataset, \
+         such as \"windows-1252\"",
+        bytes[at]
+    )
 }

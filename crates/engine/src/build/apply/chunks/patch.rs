@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::arrow_writer::compute_leaves;
 use stet_domain::Value;
 use stet_domain::apply::{ApplyReport, ReportList};
-use stet_domain::project::{Delimiter, Format};
+use stet_domain::project::{CsvForm, Format};
 use stet_domain::replay::{Replay, RowState};
 
 use super::Opened;
@@ -189,7 +189,7 @@ impl Present {
             dataset: "output".into(),
             path,
             format: Format::Parquet,
-            delimiter: Delimiter::Comma,
+            csv: CsvForm::default(),
             columns: None,
         };
         let paths = earlier.parts.files.iter().map(|file| file.print.path.clone()).collect();
