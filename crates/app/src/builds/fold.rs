@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
+use stet_domain::DatasetName;
 use stet_domain::project::Project;
-use stet_domain::replay::Replay;
-use stet_domain::{DatasetName, Event};
+use stet_domain::replay::{Edit, Replay};
 use stet_engine::build::{LogSpiller, PARTS_MAX, SpilledLog};
 use stet_engine::control::Control;
 
@@ -38,9 +38,9 @@ impl App {
         let reader = place.reader(self.inner.node_id, original)?;
         let Some(end) = reader.position()? else { return Ok(Log::Folded(Replay::new())) };
         let (mut replay, mut bytes) = (Replay::new(), 0u64);
-        reader.scan(None, Some(end), &mut |event| {
-            bytes += bytes_of(&event);
-            replay.push(&event);
+        reader.scan_edits(Some(end), &mut |edit| {
+            bytes += bytes_of(edit);
+            replay.push_edit(edit);
             let ends = control.is_cancelled() || bytes > LOG_BYTES_MAX;
             if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -76,8 +76,8 @@ impl App {
         let place = self.editlog_place(project, original)?;
         let mut replay = Replay::new();
         if place.is_initialised(original)? {
-            place.reader(self.inner.node_id, original)?.scan(None, None, &mut |event| {
-                replay.push(&event);
+            place.reader(self.inner.node_id, original)?.scan_edits(None, &mut |edit| {
+                replay.push_edit(edit);
                 if control.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             control.check()?;
@@ -86,7 +86,7 @@ impl App {
     }
 }
 
-fn bytes_of(event: &Event) -> u64 {
-    let texts = [Some(event.key.as_str()), event.value.as_deref(), event.previous.as_deref()];
+fn bytes_of(edit: &Edit<'_>) -> u64 {
+    let texts = [Some(edit.key), edit.value, edit.previous];
     EVENT_BYTES + texts.iter().flatten().map(|text| text.len() as u64).sum::<u64>()
 }

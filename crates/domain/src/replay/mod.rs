@@ -44,6 +44,42 @@ pub struct Replay {
     room: Vec<u8>,
 }
 
+/// What a fold needs of an event, without texts of its own: see [`Replay::push_edit`].
+#[derive(Debug, Clone, Copy)]
+pub struct Edit<'a> {
+    /// The event.
+    pub id: EventId,
+    /// When it was appended.
+    pub date: LogDate,
+    /// Who made it.
+    pub user: &'a Login,
+    /// What it does.
+    pub action: Action,
+    /// The text of the row's key.
+    pub key: &'a str,
+    /// The column; none for the whole row.
+    pub column: Option<&'a str>,
+    /// The new value; none means emptied.
+    pub value: Option<&'a str>,
+    /// The value that the author saw.
+    pub previous: Option<&'a str>,
+}
+
+impl<'a> From<&'a Event> for Edit<'a> {
+    fn from(event: &'a Event) -> Edit<'a> {
+        Edit {
+            id: event.id,
+            date: event.date,
+            user: &event.user,
+            action: event.action,
+            key: event.key.as_str(),
+            column: event.column_name.as_deref(),
+            value: event.value.as_deref(),
+            previous: event.previous.as_deref(),
+        }
+    }
+}
+
 /// What the log says of one key.
 #[derive(Debug, Clone, Copy)]
 pub struct RowState<'a> {
@@ -127,7 +163,7 @@ impl<'a> RowState<'a> {
 
 impl<'a> Draft<'a> {
     /// What the next event makes of a row; `earlier` is none for the first event of its key.
-    fn of(earlier: Option<RowState<'a>>, event: &'a Event, column: Option<ColumnIndex>, user: UserIndex) -> Draft<'a> {
+    fn of(earlier: Option<RowState<'a>>, event: &Edit<'a>, column: Option<ColumnIndex>, user: UserIndex) -> Draft<'a> {
         let row = earlier.unwrap_or(RowState {
             deleted: false,
             created: None,
@@ -178,18 +214,18 @@ impl<'a> Draft<'a> {
         draft
     }
 
-    fn set_cell(&mut self, column: ColumnIndex, event: &'a Event, user: UserIndex) {
+    fn set_cell(&mut self, column: ColumnIndex, event: &Edit<'a>, user: UserIndex) {
         let cell = self.cell_mut(column, event, user);
-        let saw = event.previous.as_deref();
+        let saw = event.previous;
         let base = match cell.overriding {
             Some(earlier) if earlier.value == saw => earlier.base,
             _ => saw,
         };
-        cell.overriding = Some(Override { value: event.value.as_deref(), base });
+        cell.overriding = Some(Override { value: event.value, base });
     }
 
     /// The cell of a column, which an event has just named.
-    fn cell_mut(&mut self, column: ColumnIndex, event: &Event, user: UserIndex) -> &mut CellState<'a> {
+    fn cell_mut(&mut self, column: ColumnIndex, event: &Edit<'_>, user: UserIndex) -> &mut CellState<'a> {
         let named = |overriding| CellState { event: event.id, date: event.date, user, overriding };
         let place = match self.cells.binary_search_by_key(&column, |(column, _)| *column) {
             Ok(place) => {
@@ -257,6 +293,16 @@ impl Replay {
         self.rows.record_at(number)
     }
 
+    /// The row in the bytes of [`Replay::record`], and its key; none when they are none.
+    pub fn read_record(record: &[u8]) -> Option<(&str, RowState<'_>)> {
+        record::read(record)
+    }
+
+    /// The keys of all edited rows, in the order in which they first appeared.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.rows.numbers().map(|number| self.rows.key_at(number))
+    }
+
     /// Puts a row that another state has folded, with the same columns and users, into this one.
     ///
     /// # Errors
@@ -271,17 +317,23 @@ impl Replay {
 
     /// Takes the next event of the log.
     pub fn push(&mut self, event: &Event) {
+        self.push_edit(&Edit::from(event));
+    }
+
+    /// As [`Replay::push`], of an event that lies in somebody else's memory.
+    pub fn push_edit(&mut self, event: &Edit<'_>) {
         self.position = Some(event.id);
         self.events += 1;
         if !event.action.is_edit() {
             return;
         }
-        let user = self.intern_user(&event.user);
-        let column = event.column_name.as_deref().map(|name| self.intern_column(name));
-        let key = event.key.as_str();
-        let draft = Draft::of(self.rows.get(key), event, column, user);
-        record::write(&mut self.room, key, &draft);
-        self.rows.put(&self.room);
+        let user = self.intern_user(event.user);
+        let column = event.column.map(|name| self.intern_column(name));
+        let (known, hash) = self.rows.find_hashed(event.key);
+        let earlier = known.map(|number| self.rows.at(number).1);
+        let draft = Draft::of(earlier, event, column, user);
+        record::write(&mut self.room, event.key, &draft);
+        self.rows.put_at(known, hash, &self.room);
     }
 
     /// What the log says of a key, if anything.

@@ -41,10 +41,20 @@ impl Rows {
         Some(self.at(self.find(key)?).1)
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<RowNumber> {
-        self.table
-            .find(hash(key.as_bytes()), |number| record::key(self.record(*number)) == key.as_bytes())
-            .map(|n| RowNumber(*n))
+    fn find(&self, key: &str) -> Option<RowNumber> {
+        self.find_hashed(key).0
+    }
+
+    /// The row of a key, if there is one, and the hash of the key, for [`Rows::put_at`].
+    pub(super) fn find_hashed(&self, key: &str) -> (Option<RowNumber>, u64) {
+        let hashed = hash(key.as_bytes());
+        let found = self.table.find(hashed, |number| record::key(self.record(*number)) == key.as_bytes());
+        (found.map(|number| RowNumber(*number)), hashed)
+    }
+
+    pub(super) fn key_at(&self, number: RowNumber) -> &str {
+        // See `at`: keys were texts when they were written.
+        std::str::from_utf8(record::key(self.record(number.0))).unwrap_or_default()
     }
 
     pub(super) fn at(&self, number: RowNumber) -> (&str, RowState<'_>) {
@@ -61,7 +71,12 @@ impl Rows {
         let key = record::key(record);
         let hashed = hash(key);
         let known = self.table.find(hashed, |number| record::key(self.record(*number)) == key).copied();
-        let Some(number) = known else {
+        self.put_at(known.map(RowNumber), hashed, record);
+    }
+
+    /// Puts a record in the place of what [`Rows::find_hashed`] has found of its key.
+    pub(super) fn put_at(&mut self, known: Option<RowNumber>, hashed: u64, record: &[u8]) {
+        let Some(RowNumber(number)) = known else {
             let number = self.places.len() as u32;
             let place = self.append(record);
             self.places.push(place);

@@ -1,7 +1,11 @@
 //! The editlog in SQLite: the conformance suite, and what only a SQLite file has.
 
+use std::ops::ControlFlow;
+
+use stet_domain::EventId;
+use stet_domain::replay::Edit;
 use stet_store::editlog::WriteStep;
-use stet_store::{EditlogReader, EditlogSettings, Editlogs, Expected, StoreError};
+use stet_store::{Append, EditlogReader, EditlogSettings, Editlogs, Expected, StoreError};
 
 use crate::fixture::{Backend, Gate, Sqlite, append_one, appended, dataset, strikes, strikes_log, update};
 
@@ -26,6 +30,68 @@ async fn many_waiting_appends_share_one_commit() {
     let stats = editlogs.stats();
     assert!(stats.commits <= 2, "{stats:?}");
     assert_eq!((stats.requests, stats.events, stats.failures), (200, 200, 0));
+}
+
+#[tokio::test]
+async fn a_fold_reads_in_pieces_what_a_scan_reads_as_a_whole() {
+    const EVENTS: usize = 50_000;
+    let place = Sqlite::new();
+    let log = strikes_log(&place).await;
+    let value = |n: usize| [Some("Small"), Some(""), None][n % 3];
+    for from in (0..EVENTS).step_by(10_000) {
+        let updates = (from..from + 10_000).map(|n| update(&format!("{n} ü"), ["size", "damage"][n % 2], value(n)));
+        let events = updates.map(|event| (event, Expected::Any)).collect();
+        log.append(Append { atomic: false, events }).await.unwrap();
+    }
+    let reader = log.reader().unwrap();
+    let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+    let told = |edit: &Edit<'_>| format!("{edit:?}");
+    reader
+        .scan(None, None, &mut |event| {
+            whole.push(told(&Edit::from(&event)));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    reader
+        .scan_edits(None, &mut |edit| {
+            pieces.push(told(edit));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!((whole.len(), whole == pieces), (EVENTS, true));
+
+    // Up to an event, and until the visitor has enough.
+    let mut count = 0;
+    reader
+        .scan_edits(Some(EventId(40_001)), &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(count, 40_001);
+    reader
+        .scan_edits(None, &mut |edit| {
+            if edit.id.0 == 9_000 {
+                ControlFlow::Break(())
+            } else {
+                count += 1;
+                ControlFlow::Continue(())
+            }
+        })
+        .unwrap();
+    assert_eq!(count, 40_001 + 8_999);
+
+    // An event that somebody took away is missed, wherever in a piece it was.
+    let raw = place.raw();
+    raw.execute_batch("DROP TRIGGER strikes_editlog_refuse_delete").unwrap();
+    for gone in [30_000, 8_192, 8_193, 1] {
+        raw.execute("DELETE FROM strikes_editlog WHERE id = ?1", [gone]).unwrap();
+        let error = reader.scan_edits(None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Damaged { what, .. } if what.contains(&format!("event {gone} is missing"))),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

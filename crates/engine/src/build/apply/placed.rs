@@ -65,6 +65,7 @@ impl<'a> Placed<'a> {
             rows.push(run.finish()?);
 
             let mut left: Vec<usize> = (0..index.len()).filter(|known| !is_matched[*known]).collect();
+            index.sort_by_last_event(&mut left);
             let mut run = RunWriter::new(log.folder())?;
             for known in &left {
                 let (_, state) = index.row(*known);

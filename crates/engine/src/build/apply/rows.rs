@@ -70,7 +70,7 @@ impl<'a> Editor<'a> {
 
     /// The rows of the log that a batch has: row of the batch, and row of the index.
     fn hits(&self, keys: &BatchKeys<'_>) -> Vec<(usize, usize)> {
-        self.index.hits(keys).collect()
+        self.index.hits(keys)
     }
 
     /// The edited rows of a batch of the original, with the columns of the output.
@@ -192,10 +192,11 @@ impl<'a> Editor<'a> {
 
     /// The account, once every row was taken.
     pub(super) fn finish(mut self) -> ApplyReport {
-        for (known, (key, state)) in self.index.rows().enumerate() {
-            if !self.matched[known] {
-                self.rules.missing_row(key, state);
-            }
+        let mut missing: Vec<usize> = (0..self.index.len()).filter(|known| !self.matched[*known]).collect();
+        self.index.sort_by_last_event(&mut missing);
+        for known in missing {
+            let (key, state) = self.index.row(known);
+            self.rules.missing_row(key, state);
         }
         self.account()
     }

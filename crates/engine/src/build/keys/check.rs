@@ -13,7 +13,7 @@ use crate::read::FileSource;
 /// How many rows without a key, and how many keys of several rows, an error lists.
 pub const KEYS_LISTED_MAX: usize = 20;
 
-/// The most memory for the hashes of all keys, in bytes: enough for nearly thirty million. A larger original is looked
+/// The most memory for the hashes of all keys, in bytes: enough for more than twenty-five million. A larger original is looked
 /// through several times, for one part of the hashes each time, of at most so many.
 const HASHES_BYTES_MAX: usize = 128 * 1024 * 1024;
 const HASHES_MAX: usize = 16 * 1024 * 1024;
@@ -90,7 +90,7 @@ impl KeyRun {
     /// Ends the run.
     pub(in crate::build) fn ended(self) -> EndedRun {
         let KeyRun { rows, nulls_first, nulls, ascending, hashes } = self;
-        let hashes = if ascending.is_some() { PackedHashes::default() } else { PackedHashes::of(hashes) };
+        let hashes = if ascending.is_some() { PackedHashes::default() } else { PackedHashes::of(&hashes) };
         EndedRun { rows, nulls_first, nulls, ascending, hashes }
     }
 }
@@ -242,7 +242,7 @@ fn repeated_in_passes(
             let batch = batch?;
             hashes.extend(BatchKeys::new(&batch, &places)?.hashes.iter().filter(|hash| (*hash >> 32) % parts == part));
         }
-        all.append(&mut repeated(&[PackedHashes::of(hashes)]));
+        all.append(&mut repeated(&[PackedHashes::of(&hashes)]));
     }
     Ok(all)
 }

@@ -4,15 +4,15 @@ mod batch;
 mod check;
 mod filter;
 mod packed;
+mod table;
 
 use std::hash::BuildHasher;
 
 use arrow_schema::DataType;
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use parquet::file::statistics::Statistics;
 use stet_domain::ColumnType;
-use stet_domain::key::key_parts;
+use stet_domain::key::{KEY_BYTES_MAX, key_parts};
 use stet_domain::project::Column;
 use stet_domain::replay::{Replay, RowNumber, RowState};
 
@@ -23,6 +23,8 @@ pub(super) use batch::BatchKeys;
 pub(super) use check::{EndedRun, KeyCheck, KeyRun};
 pub use check::{KEYS_LISTED_MAX, check_keys};
 pub(super) use filter::{KeyFilter, KeyFilters};
+
+use table::KeyTable;
 
 const STATE: FixedState = FixedState::with_seed(0x5374_6574);
 
@@ -68,14 +70,12 @@ impl KeyColumns {
 #[derive(Debug)]
 pub(super) struct KeyIndex<'a> {
     replay: &'a Replay,
-    /// The rows, in order of their last events.
-    numbers: Vec<RowNumber>,
-    /// The parts of their keys, one row after the other: see [`Part::write`].
+    /// The parts of the keys of the rows, one row after the other by their numbers: see [`Part::write`].
     parts: Vec<u8>,
     /// Where the parts of each row start; a row whose key is no key of these columns has none, and no place in `table`.
     starts: Vec<usize>,
     width: usize,
-    table: HashTable<u32>,
+    table: KeyTable,
 }
 
 /// One part of a key.
@@ -88,53 +88,60 @@ enum Part<'a> {
 impl<'a> KeyIndex<'a> {
     /// Indexes the rows of a log for key columns.
     pub(super) fn new(replay: &'a Replay, columns: &[Column]) -> KeyIndex<'a> {
-        let numbers = replay.by_last_event();
         let mut index = KeyIndex {
             replay,
             parts: Vec::new(),
-            starts: Vec::with_capacity(numbers.len()),
+            starts: Vec::with_capacity(replay.len()),
             width: columns.len(),
-            table: HashTable::with_capacity(numbers.len()),
-            numbers,
+            table: KeyTable::for_keys(replay.len()),
         };
         let mut row_parts = Vec::new();
-        for known in 0..index.numbers.len() {
-            let start = index.parts.len();
-            index.starts.push(start);
-            let (key, _) = index.row(known);
-            let Ok(texts) = key_parts(key, index.width) else { continue };
+        for (known, key) in replay.keys().enumerate() {
+            index.starts.push(index.parts.len());
             row_parts.clear();
             let mut hash = 0;
-            for (text, column) in texts.iter().zip(columns) {
+            let mut take = |text: &str, column| {
                 let part = Part::of(text, column);
                 hash = combine(hash, part.hash());
                 part.write(&mut row_parts);
+            };
+            if let [column] = columns
+                && key.len() <= KEY_BYTES_MAX
+            {
+                take(key, column);
+            } else {
+                let Ok(texts) = key_parts(key, index.width) else { continue };
+                texts.iter().zip(columns).for_each(|(text, column)| take(text, column));
             }
             index.parts.extend_from_slice(&row_parts);
-            // There is room for all of them, so that none is hashed a second time.
-            index.table.insert_unique(hash, known as u32, |_| 0);
+            index.table.insert(hash, known as u32);
         }
         index
     }
 
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
-        self.numbers.len()
+        self.starts.len()
     }
 
-    /// A row of the log by its place in the order of last events, with its key.
+    /// A row of the log by its number, with its key.
     pub(super) fn row(&self, known: usize) -> (&'a str, RowState<'a>) {
-        self.replay.at(self.numbers[known])
+        self.replay.at(RowNumber(known as u32))
     }
 
-    /// The same as bytes, for [`Replay::put_record`].
+    /// The same as bytes, for [`Replay::put_record`] and [`Replay::read_record`].
     pub(super) fn record(&self, known: usize) -> &'a [u8] {
-        self.replay.record(self.numbers[known])
+        self.replay.record(RowNumber(known as u32))
     }
 
-    /// All rows, in order of their last events.
+    /// All rows, by their numbers.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&'a str, RowState<'a>)> {
-        self.numbers.iter().map(|number| self.replay.at(*number))
+        self.replay.rows()
+    }
+
+    /// Puts rows in order of their last events.
+    pub(super) fn sort_by_last_event(&self, rows: &mut [usize]) {
+        rows.sort_by_cached_key(|known| self.row(*known).1.last_event);
     }
 
     fn parts_of(&self, known: usize) -> Parts<'_> {
@@ -142,12 +149,19 @@ impl<'a> KeyIndex<'a> {
         Parts(&self.parts[self.starts[known]..end])
     }
 
-    /// The rows of a batch that the log knows, in order, with their places in [`KeyIndex::row`].
-    pub(super) fn hits(&self, keys: &BatchKeys<'_>) -> impl Iterator<Item = (usize, usize)> {
+    /// The rows of a batch that the log knows, in order, with their numbers in [`KeyIndex::row`].
+    pub(super) fn hits(&self, keys: &BatchKeys<'_>) -> Vec<(usize, usize)> {
+        let is_same = |row: usize, known: u32| {
+            let mut parts = self.parts_of(known as usize);
+            keys.columns.iter().all(|column| parts.next().is_some_and(|part| column.is(row, &part)))
+        };
+        let mut hits = self.table.find_all(&keys.hashes, |known| self.parts[self.starts[known as usize]], is_same);
         let mut nulls = keys.nulls.iter().copied().peekable();
-        (0..keys.hashes.len())
-            .filter(move |row| nulls.next_if_eq(row).is_none())
-            .filter_map(|row| Some((row, self.find(keys, row)?)))
+        hits.retain(|(row, _)| {
+            while nulls.next_if(|null| null < row).is_some() {}
+            nulls.peek() != Some(row)
+        });
+        hits
     }
 
     /// Whether a run of rows may have one of the rows `known` of the log, by the smallest and largest values of its key
@@ -164,15 +178,6 @@ impl<'a> KeyIndex<'a> {
         let mut parts = self.parts_of(known).peekable();
         parts.peek()?;
         Some(parts.fold(0, |hash, part| combine(hash, part.hash())))
-    }
-
-    /// The place of the log's row for a row of a batch.
-    fn find(&self, keys: &BatchKeys<'_>, row: usize) -> Option<usize> {
-        let found = self.table.find(keys.hashes[row], |candidate| {
-            let mut parts = self.parts_of(*candidate as usize);
-            keys.columns.iter().all(|column| parts.next().is_some_and(|part| column.is(row, &part)))
-        })?;
-        Some(*found as usize)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Editlogs in a SQLite file: any number of them, one table each, written by one thread and read by a few connections.
 
 mod erase;
+mod fold;
 mod owner;
 mod read;
 mod schema;

@@ -18,7 +18,7 @@ use crate::sqlite::{self, Access};
 const SCAN_EVENTS: usize = 4_096;
 
 /// How long a reader waits for a writer that is recovering the file.
-const READER_BUSY_TIMEOUT_MS: u64 = 5_000;
+pub(super) const READER_BUSY_TIMEOUT_MS: u64 = 5_000;
 
 /// A blocking reader of one editlog with a connection of its own.
 pub(crate) struct SqliteReader {
@@ -33,6 +33,18 @@ impl SqliteReader {
         let sql = Arc::new(LogSql::new(original));
         schema::check(&connection, &sql)?;
         Ok(SqliteReader { path: path.to_owned(), connection, sql })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn sql(&self) -> &LogSql {
+        &self.sql
     }
 
     pub(crate) fn is_initialised(path: &Path, original: &DatasetName) -> Result<bool, StoreError> {
@@ -112,15 +124,20 @@ pub(super) fn page(
         let event = event(row).map_err(reading)?;
         expected = expected.saturating_add(1);
         if event.id.0 != expected {
-            return Err(StoreError::Damaged {
-                path: path.to_owned(),
-                what: format!("event {expected} is missing from the editlog of `{}`", sql.original),
-                source: None,
-            });
+            return Err(missing(path, sql, expected));
         }
         events.push(event);
     }
     Ok(events)
+}
+
+/// Says that somebody took an event away.
+pub(super) fn missing(path: &Path, sql: &LogSql, id: i64) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        what: format!("event {id} is missing from the editlog of `{}`", sql.original),
+        source: None,
+    }
 }
 
 pub(super) fn history(

@@ -64,6 +64,7 @@ pub(super) struct LogSql {
     pub last_of_row: String,
     pub row_events: String,
     pub since: String,
+    pub edits: String,
     pub history_of_row: String,
     pub history_of_cell: String,
     pub count: String,
@@ -72,6 +73,9 @@ pub(super) struct LogSql {
 /// The columns of an event, in the order of the table.
 const COLUMNS: &str =
     r#"id, date, "user", action, key, column_name, value, previous, batch_id, source, reason, event_id"#;
+
+/// Those of them that a fold needs.
+const FOLD_COLUMNS: &str = r#"id, date, "user", action, key, column_name, value, previous"#;
 
 /// The events that are about the row of their key.
 const EDITS: &str = "action IN ('update', 'create', 'delete', 'revert')";
@@ -103,6 +107,7 @@ impl LogSql {
                  WHERE key = ?1 AND (column_name IS NULL OR action = 'create') AND {EDITS} AND id <= ?2 ORDER BY id DESC"
             ),
             since: format!("SELECT {COLUMNS} FROM {table} WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
+            edits: format!("SELECT {FOLD_COLUMNS} FROM {table} WHERE id > ?1 AND id <= ?2 ORDER BY id"),
             history_of_row: format!(
                 "SELECT {COLUMNS} FROM {table} WHERE key = ?1 AND {EDITS} AND id < ?2 ORDER BY id DESC LIMIT ?3"
             ),

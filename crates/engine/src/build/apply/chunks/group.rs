@@ -15,6 +15,8 @@ use parquet::file::reader::RowGroupReader;
 use parquet::file::serialized_reader::SerializedRowGroupReader;
 use parquet::file::statistics::Statistics;
 
+use stet_domain::replay::{Replay, RowState};
+
 use super::layout::{Group, Layout, OutputColumn, Treatment};
 use super::levels::{Buffered, Change, rewrite};
 use super::pipeline::in_order;
@@ -30,6 +32,9 @@ use crate::write::parquet_error;
 
 const KEY_BATCH_ROWS: usize = 32 * 1024;
 const BATCH_ROWS: usize = 16 * 1024;
+
+/// About what a record of the log's state takes.
+const RECORD_BYTES: usize = 64;
 
 /// What is needed for the work on every row group.
 #[derive(Clone, Copy)]
@@ -82,6 +87,33 @@ pub(super) struct Hit {
     pub(super) known: u32,
 }
 
+/// What the log says of the rows of a row group that it knows, in their order. In the log's own state they lie in the order
+/// of the edits, so that each look at one waits for memory: here they are fetched once, many at a time, and read in order.
+#[derive(Default)]
+pub(super) struct Known {
+    rows: Vec<u32>,
+    records: Vec<u8>,
+    /// Where the record of each row ends.
+    ends: Vec<usize>,
+}
+
+impl Known {
+    fn gather(index: &KeyIndex<'_>, hits: &[Hit]) -> Known {
+        let (mut records, mut ends) = (Vec::with_capacity(hits.len() * RECORD_BYTES), Vec::with_capacity(hits.len()));
+        for hit in hits {
+            records.extend_from_slice(index.record(hit.known as usize));
+            ends.push(records.len());
+        }
+        Known { rows: hits.iter().map(|hit| hit.row).collect(), records, ends }
+    }
+
+    /// What the log says of one of the rows, and its key.
+    fn row(&self, at: usize) -> Option<(&str, RowState<'_>)> {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Replay::read_record(&self.records[start..self.ends[at]])
+    }
+}
+
 impl<'a> Work<'a> {
     /// Prepares one row group.
     pub(super) fn prepare(&self, place: usize, editor: &Editor<'a>) -> Result<Prepared, EngineError> {
@@ -89,11 +121,11 @@ impl<'a> Work<'a> {
         let (keys, hits) = self.find(group)?;
         let filter = keys.filter();
         let keys = keys.ended();
-        let matched = hits.iter().map(|hit| hit.known).collect();
+        let known = Known::gather(self.index, &hits);
+        let matched = hits.into_iter().map(|hit| hit.known).collect();
         let mut account = editor.part();
-        let (kept, dropped) = self.sort_out(&hits, &mut account);
-        let overrides: Vec<u64> = kept.iter().map(|hits| hits.len() as u64).collect();
-        drop(hits);
+        let (kept, dropped) = self.sort_out(&known, &mut account);
+        let overrides: Vec<u64> = kept.iter().map(|kept| kept.len() as u64).collect();
         let rows_out = group.rows - dropped.len();
         let mut chunks = Vec::new();
         // Without rows left, the overrides have gone with them: there is nothing more to take account of.
@@ -104,8 +136,8 @@ impl<'a> Work<'a> {
                 self.column_threads,
                 |column| {
                     let column = &columns[column];
-                    let hits = column.editable.map_or(&[][..], |place| kept[place].as_slice());
-                    self.column(group, column, &overrides, hits, &dropped, editor)
+                    let kept = column.editable.map_or(&[][..], |place| kept[place].as_slice());
+                    self.column(group, column, &overrides, (&known, kept), &dropped, editor)
                 },
                 |(leaves, tally)| {
                     chunks.extend(leaves);
@@ -128,7 +160,7 @@ impl<'a> Work<'a> {
         self.for_each_batch(group, reader, |batch| {
             let keys = BatchKeys::new(&batch, &places)?;
             run.take(&keys);
-            let known = self.index.hits(&keys);
+            let known = self.index.hits(&keys).into_iter();
             hits.extend(known.map(|(hit, known)| Hit { row: (row + hit) as u32, known: known as u32 }));
             row += batch.num_rows();
             let done = self.rows_done.fetch_add(batch.num_rows() as u64, Ordering::Relaxed) + batch.num_rows() as u64;
@@ -154,32 +186,33 @@ impl<'a> Work<'a> {
         self.plan.keys.places.iter().map(of).collect()
     }
 
-    /// Parts the rows that the log knows into kept and dropped ones. Those that are kept are given for each editable column
-    /// that they have an override of, so that what the log says of a row is looked up once for each of its cells.
-    fn sort_out(&self, hits: &[Hit], account: &mut Editor<'a>) -> (Vec<Vec<Hit>>, Vec<u32>) {
+    /// Parts the rows that the log knows into kept and dropped ones. Those that are kept are given, by their places in
+    /// `known`, for each editable column that they have an override of, so that what the log says of a row is looked up once
+    /// for each of its cells.
+    fn sort_out(&self, known: &Known, account: &mut Editor<'a>) -> (Vec<Vec<u32>>, Vec<u32>) {
         let mut kept = vec![Vec::new(); self.plan.editable.len()];
         let mut dropped = Vec::new();
-        for hit in hits {
-            let (key, state) = self.index.row(hit.known as usize);
+        for (at, row) in known.rows.iter().enumerate() {
+            let Some((key, state)) = known.row(at) else { continue };
             if account.whole_row(key, state) {
-                dropped.push(hit.row);
+                dropped.push(*row);
                 continue;
             }
             for place in state.overrides().filter_map(|(column, ..)| account.rules.place(column)) {
-                kept[place].push(*hit);
+                kept[place].push(at as u32);
             }
         }
         (kept, dropped)
     }
 
-    /// The leaves of one column, and the account of its overrides when it has some. `hits` are the kept rows that have one of
-    /// the column.
+    /// The leaves of one column, and the account of its overrides when it has some. `kept` are the rows that stay and
+    /// have one of the column, by their places in [`Known`].
     pub(super) fn column(
         &self,
         group: &Group,
         column: &OutputColumn,
         overrides: &[u64],
-        hits: &[Hit],
+        kept: (&Known, &[u32]),
         dropped: &[u32],
         editor: &Editor<'a>,
     ) -> Result<(Vec<Chunk>, Option<Tally>), EngineError> {
@@ -187,10 +220,10 @@ impl<'a> Work<'a> {
         let touched_place = column.editable.filter(|place| overrides[*place] > 0);
         let treatment = column.treatments.get(group.file).copied();
         let (Some(original), Some(treatment)) = (column.original, treatment) else {
-            return self.encode(group, column, touched_place, hits, dropped, editor);
+            return self.encode(group, column, touched_place, kept, dropped, editor);
         };
         if touched_place.is_some() || treatment == Treatment::Reencode {
-            return self.encode(group, column, touched_place, hits, dropped, editor);
+            return self.encode(group, column, touched_place, kept, dropped, editor);
         }
         let leaves = self.layout.files[group.file].leaves(original);
         if dropped.is_empty() && treatment == Treatment::Copy {
@@ -230,7 +263,7 @@ impl<'a> Work<'a> {
         group: &Group,
         column: &OutputColumn,
         touched: Option<usize>,
-        hits: &[Hit],
+        kept: (&Known, &[u32]),
         dropped: &[u32],
         editor: &Editor<'a>,
     ) -> Result<(Vec<Chunk>, Option<Tally>), EngineError> {
@@ -246,7 +279,8 @@ impl<'a> Work<'a> {
         let mut writers = column.writers(like)?;
         let mut account = editor.part();
         let edited = touched.and_then(|place| account.rules.replay().column(&self.plan.editable[place].name));
-        let mut hits = hits.iter().peekable();
+        let (known, kept) = kept;
+        let mut kept = kept.iter().map(|at| *at as usize).peekable();
         let mut dropped = dropped.iter().peekable();
         let mut row = 0;
         let mut take = |array: ArrayRef| -> Result<(), EngineError> {
@@ -256,13 +290,13 @@ impl<'a> Work<'a> {
             let mut overlay = Overlay::new(field.data_type());
             {
                 let reader = std::cell::OnceCell::new();
-                while let Some(hit) = hits.next_if(|hit| hit.row < end) {
-                    let (key, state) = self.index.row(hit.known as usize);
+                while let Some(at) = kept.next_if(|at| known.rows[*at] < end) {
+                    let Some((key, state)) = known.row(at) else { continue };
                     let Some((edited, cell)) = edited.and_then(|edited| Some((edited, state.cell(edited)?))) else {
                         continue;
                     };
                     let Some(overriding) = cell.overriding else { continue };
-                    let at = hit.row as usize - row;
+                    let at = known.rows[at] as usize - row;
                     let original = || {
                         column.original?;
                         reader.get_or_init(|| CellReader::new(array.as_ref())).text(at)

@@ -15,7 +15,7 @@ use stet_domain::project::{CsvForm, Format};
 use stet_domain::replay::{Replay, RowState};
 
 use super::Opened;
-use super::group::{Chunk, Hit, Work};
+use super::group::{Chunk, Hit, Known, Work};
 use super::layout::{Group, OutputColumn, groups_of};
 use super::sink::{Origin, Place, Sink};
 use crate::build::apply::rows::{Editor, Overlay, arrow_error};
@@ -146,8 +146,9 @@ fn find(
     let (groups, index) = (&work.layout.groups, work.index);
     let mut found: Vec<Vec<Hit>> = groups.iter().map(|_| Vec::new()).collect();
     let mut is_searched = vec![false; groups.len()];
+    let hashes: Vec<Option<u64>> = (0..index.len()).map(|known| index.hash(known)).collect();
     let mut left: Vec<usize> = (0..index.len()).collect();
-    let hashes: Vec<Option<u64>> = left.iter().map(|known| index.hash(*known)).collect();
+    index.sort_by_last_event(&mut left);
     // First where the filters say; what is not there, because they are not or are damaged, everywhere else.
     for filters in [filters.as_ref(), None] {
         for (place, group) in groups.iter().enumerate() {
@@ -268,7 +269,8 @@ impl<'w> Patch<'_, 'w> {
         overrides.remove(name);
         // Its last override is gone: the column becomes what it is where nobody ever edited it.
         let nothing = vec![0; self.work.plan.editable.len()];
-        let (chunks, _) = self.work.column(self.original, self.column, &nothing, &[], &[], after)?;
+        let (chunks, _) =
+            self.work.column(self.original, self.column, &nothing, (&Known::default(), &[]), &[], after)?;
         let from_original = |chunk| match chunk {
             Chunk::Copy(leaf) => Chunk::CopyOriginal(leaf),
             other => other,
