@@ -40,6 +40,8 @@ pub struct Replay {
     users: Vec<Login>,
     position: Option<EventId>,
     events: u64,
+    /// Whether a row was ever created, also one that does not stand any more.
+    has_creations: bool,
     /// Room for the record that is being written.
     room: Vec<u8>,
 }
@@ -271,6 +273,7 @@ impl Replay {
             users: self.users.clone(),
             position: self.position,
             events: self.events,
+            has_creations: false,
             room: Vec::new(),
         }
     }
@@ -311,6 +314,7 @@ impl Replay {
         if !record::is_whole(record) {
             return Err(NoRecord);
         }
+        self.has_creations |= record::read(record).is_some_and(|(_, row)| row.created.is_some());
         self.rows.put(record);
         Ok(())
     }
@@ -329,6 +333,7 @@ impl Replay {
         }
         let user = self.intern_user(event.user);
         let column = event.column.map(|name| self.intern_column(name));
+        self.has_creations |= event.action == Action::Create;
         let (known, hash) = self.rows.find_hashed(event.key);
         let earlier = known.map(|number| self.rows.at(number).1);
         let draft = Draft::of(earlier, event, column, user);
@@ -352,6 +357,11 @@ impl Replay {
     /// All edited rows with their keys, in the order in which the keys first appeared.
     pub fn rows(&self) -> impl Iterator<Item = (&str, RowState<'_>)> {
         self.rows.iter()
+    }
+
+    /// Whether rows stand by creation. Where none was ever created, which is most logs, no row is looked at.
+    pub fn has_created(&self) -> bool {
+        self.has_creations && self.rows.iter().any(|(_, row)| row.is_created())
     }
 
     /// The rows that stand by creation, in order of creation.

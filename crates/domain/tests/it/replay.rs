@@ -57,6 +57,7 @@ fn applied(original: &[Row], events: &[Event]) -> (Vec<Row>, u64) {
         rows.push((key.clone(), cells));
     }
     let known = |key: &str| original.iter().any(|(original, _)| original == key);
+    assert_eq!(replay.has_created(), !replay.created_rows().is_empty());
     for (key, row) in replay.created_rows() {
         if !known(key) {
             let mut cells = [None, None];

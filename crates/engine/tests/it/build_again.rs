@@ -145,9 +145,85 @@ fn going_on_after_new_edits_gives_the_bytes_and_the_account_of_a_full_build() {
     for at in 7..log.0.len() {
         assert!(grows(&folder, &original, &log, at, log.0.len()), "{at}");
     }
-    // A deletion moves rows and a creation adds one: these are built in full.
-    assert!(!grows(&folder, &original, &log, 5, log.0.len()));
+    // The first created row makes other columns nullable: it is built in full.
     assert!(!grows(&folder, &original, &log, 6, log.0.len()));
+}
+
+#[test]
+fn going_on_drops_deleted_rows_and_brings_them_back() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    write(&path, &exotic(&(0..100).collect::<Vec<_>>(), true), groups_of(20).build());
+    let original = source(path);
+    let log = Log::default()
+        .update("11", "name", Some("edited"), Some("name 11"))
+        .update("13", "cost", Some("7"), None)
+        .delete("10")
+        // A row without an edit, one with an edit, and one that is edited afterwards.
+        .delete("12")
+        .delete("11")
+        .update("10", "name", Some("edited while deleted"), None)
+        .delete("15")
+        // Rows come back: without edits, and with one.
+        .revert("12", None)
+        .create("11", "name", "created again")
+        .update("14", "note", Some("last"), None)
+        .revert("10", None)
+        .revert("15", None)
+        // A row that nobody has.
+        .delete("500")
+        .revert("500", None);
+    for at in 0..log.0.len() {
+        let to = log.0.len();
+        // A deleted row that is created is one of the original's and of the log's: that is built in full.
+        assert_eq!(grows(&folder, &original, &log, at, to), at > 8, "{at}");
+    }
+    for to in 2..=8 {
+        assert!(grows(&folder, &original, &log, 1, to), "{to}");
+        assert!(grows(&folder, &original, &log, to - 1, to), "{to}");
+    }
+    // A row group that loses its last row, and one that gets its first.
+    let all = (20..40).fold(Log::default(), |log, row| log.delete(&row.to_string())).revert("25", None);
+    assert!(grows(&folder, &original, &all, 5, 19));
+    assert!(!grows(&folder, &original, &all, 19, 20));
+    assert!(!grows(&folder, &original, &all, 20, 21));
+}
+
+#[test]
+fn going_on_adds_changes_and_takes_back_created_rows() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    write(&path, &exotic(&(0..100).collect::<Vec<_>>(), true), groups_of(20).build());
+    let original = source(path);
+    let log = Log::default()
+        .create("200", "name", "first")
+        .create("201", "cost", "7")
+        .update("200", "cost", Some("1.5"), None)
+        .update("11", "name", Some("edited"), None)
+        .create("202", "note", "third")
+        .delete("201")
+        .update("202", "note", None, Some("third"))
+        .create("203", "must", "not a number")
+        .create("201", "kind", "fourth, again")
+        .revert("200", Some("name"))
+        .revert("203", None);
+    for at in 1..log.0.len() {
+        for to in at + 1..=log.0.len() {
+            assert!(grows(&folder, &original, &log, at, to), "{at} to {to}");
+        }
+    }
+    let taken_back = Log::default().create("200", "name", "a").create("201", "name", "b").delete("200").delete("201");
+    assert!(!grows(&folder, &original, &taken_back, 0, 1));
+    assert!(grows(&folder, &original, &taken_back, 1, 3));
+    // The last one: other columns cannot be null any more.
+    assert!(!grows(&folder, &original, &taken_back, 3, 4));
+    // A key that is no key of the original cannot be written, and the account of it is not gone on from.
+    let lost = Log::default().create("200", "name", "a").create("no number", "name", "b").create("201", "name", "c");
+    assert!(!grows(&folder, &original, &lost, 1, 2));
+    assert!(!grows(&folder, &original, &lost, 2, 3));
+    // A created row that is the original's as well.
+    let both = Log::default().create("200", "name", "a").create("20", "name", "b");
+    assert!(!grows(&folder, &original, &both, 1, 2));
 }
 
 #[test]
@@ -262,11 +338,11 @@ proptest! {
         let log = first.iter().chain(&then).enumerate().fold(Log::default(), |log, (place, (kind, id, column, value))| {
             let key = id.to_string();
             match kind {
-                // Mostly such that going on is possible.
-                0 if place < at => log.delete(&key),
+                0 => log.delete(&key),
                 1 => log.revert(&key, None),
                 2 | 3 => log.revert(&key, Some(names[*column])),
-                4 if place < at => log.create(&key, names[*column], value.as_deref().unwrap_or("7")),
+                // Of a key that the original lacks, or mostly does not know.
+                4 if place < at || *id >= 30 => log.create(&(id + 30).to_string(), names[*column], value.as_deref().unwrap_or("7")),
                 _ => log.update(&key, names[*column], value.as_deref(), Some("5")),
             }
         });

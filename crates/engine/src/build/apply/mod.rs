@@ -191,7 +191,7 @@ pub struct RebuildTask<'a> {
 
 /// Brings an edited dataset up to date with new events by writing anew only the column chunks that they touch; the others
 /// are copied from the present output. None, and nothing done, when that cannot be: the original or the output is not
-/// what it was, rows were created or deleted, or most row groups are touched. The caller then builds in full.
+/// what it was, the first row was created or the last one taken back, or most row groups are touched. The caller then builds in full.
 ///
 /// The bytes are those that [`apply`] gives.
 ///
@@ -243,7 +243,7 @@ fn make(task: &ApplyTask<'_>, original: &FileSource, control: &Control, way: Way
     };
     let has_created = match &placed {
         Some(placed) => placed.has_created,
-        None => task.replay.rows().any(|(_, row)| row.is_created()),
+        None => task.replay.has_created(),
     };
     let opened = match way {
         Way::Fastest | Way::Spilled(_) => chunks::open(task, original, has_created)?,

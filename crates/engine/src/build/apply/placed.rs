@@ -47,7 +47,7 @@ impl<'a> Placed<'a> {
         let (mut rows, mut created, mut missing, mut has_created) = (Vec::new(), Vec::new(), Vec::new(), false);
         for replay in log.folded() {
             let replay = replay?;
-            has_created |= replay.rows().any(|(_, row)| row.is_created());
+            has_created |= replay.has_created();
             let index = KeyIndex::new(&replay, &keys.columns);
             let mut is_matched = vec![false; index.len()];
             let mut run = RunWriter::new(log.folder())?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow_array::{Array, ArrayRef, BooleanArray, new_null_array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
 use arrow_select::filter::filter;
@@ -20,6 +20,7 @@ use stet_domain::replay::{Replay, RowState};
 use super::layout::{Group, Layout, OutputColumn, Treatment};
 use super::levels::{Buffered, Change, rewrite};
 use super::pipeline::in_order;
+use super::sink::Place;
 use crate::build::apply::Plan;
 use crate::build::apply::rows::{Editor, Overlay, Tally, arrow_error};
 use crate::build::keys::{BatchKeys, EndedRun, KeyFilter, KeyIndex, KeyRun};
@@ -27,7 +28,7 @@ use crate::cell::CellReader;
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::FileSource;
-use crate::read::parquet::{SharedFile, damaged, guarded};
+use crate::read::parquet::{ParquetFile, SharedFile, damaged, guarded};
 use crate::write::parquet_error;
 
 const KEY_BATCH_ROWS: usize = 32 * 1024;
@@ -156,7 +157,7 @@ impl<'a> Work<'a> {
     pub(super) fn find(&self, group: &Group) -> Result<(KeyRun, Vec<Hit>), EngineError> {
         let (mut run, mut hits, mut row) = (KeyRun::default(), Vec::new(), 0);
         let reader = self.reader(group, &self.plan.keys.places, KEY_BATCH_ROWS)?;
-        let places = in_file_order(self.layout, group, &self.plan.keys.places);
+        let places = in_file_order(&self.layout.files[group.file], &self.plan.keys.places);
         self.for_each_batch(group, reader, |batch| {
             let keys = BatchKeys::new(&batch, &places)?;
             run.take(&keys);
@@ -386,11 +387,29 @@ impl<'a> Work<'a> {
             .with_batch_size(rows_max.min(group.rows))
     }
 
+    /// Some columns of a whole row group of any file, in the order in which they stand in that file.
+    pub(super) fn batch_of(&self, place: Place<'_>, columns: &[usize]) -> Result<RecordBatch, EngineError> {
+        let (file, group) = (place.file, place.group);
+        let roots = columns.iter().map(|column| file.places[*column]);
+        let mask = ProjectionMask::roots(file.metadata.parquet_schema(), roots);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.file.clone(), file.metadata.clone())
+            .with_row_groups(vec![group.place])
+            .with_projection(mask)
+            .with_batch_size(group.rows);
+        let mut reader = guarded(|| builder.build())
+            .map_err(|what| self.damaged_in(place, &what))?
+            .map_err(|error| self.damaged_in(place, &error))?;
+        match guarded(|| reader.next()).unwrap_or_else(|what| Some(Err(what))) {
+            Some(batch) => batch.map_err(|error| self.damaged_in(place, &error)),
+            None => Err(self.damaged_in(place, &"it has no rows")),
+        }
+    }
+
     fn for_each_batch(
         &self,
         group: &Group,
         mut reader: ParquetRecordBatchReader,
-        mut take: impl FnMut(arrow_array::RecordBatch) -> Result<(), EngineError>,
+        mut take: impl FnMut(RecordBatch) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         while let Some(batch) = guarded(|| reader.next()).unwrap_or_else(|what| Some(Err(what))) {
             take(batch.map_err(|error| self.damaged(group, &error))?)?;
@@ -405,10 +424,14 @@ impl<'a> Work<'a> {
     pub(super) fn damaged(&self, group: &Group, error: &dyn std::fmt::Display) -> EngineError {
         damaged(self.source, self.path(group), format!("row group {}", group.place + 1), error)
     }
+
+    pub(super) fn damaged_in(&self, place: Place<'_>, error: &dyn std::fmt::Display) -> EngineError {
+        damaged(place.source, &place.file.path, format!("row group {}", place.group.place + 1), error)
+    }
 }
 
 /// Where some columns are in a batch that holds just them, in the order of the file.
-fn in_file_order(layout: &Layout, group: &Group, columns: &[usize]) -> Vec<usize> {
-    let places = &layout.files[group.file].places;
+pub(super) fn in_file_order(file: &ParquetFile, columns: &[usize]) -> Vec<usize> {
+    let places = &file.places;
     columns.iter().map(|column| columns.iter().filter(|other| places[**other] < places[*column]).count()).collect()
 }

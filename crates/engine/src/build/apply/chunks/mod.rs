@@ -6,11 +6,13 @@
 //! of their own behind them. Row groups are worked on by all cores and written in order, so that the same original and
 //! the same position of the log give the same bytes.
 
+mod created;
 mod group;
 mod layout;
 mod levels;
 mod patch;
 mod pipeline;
+mod shift;
 mod sink;
 
 use std::collections::BTreeMap;

@@ -5,19 +5,22 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_schema::{DataType, Field};
 use arrow_select::interleave::interleave;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::arrow_writer::compute_leaves;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
+use parquet::file::metadata::ColumnChunkMetaData;
 use stet_domain::Value;
 use stet_domain::apply::{ApplyReport, ReportList};
 use stet_domain::project::{CsvForm, Format};
-use stet_domain::replay::{Replay, RowState};
+use stet_domain::replay::Replay;
 
-use super::Opened;
 use super::group::{Chunk, Hit, Known, Work};
 use super::layout::{Group, OutputColumn, groups_of};
+use super::shift::{Rows, Shift};
 use super::sink::{Origin, Place, Sink};
+use super::{Opened, created};
 use crate::build::apply::rows::{Editor, Overlay, arrow_error};
 use crate::build::keys::KeyFilters;
 use crate::cell::CellReader;
@@ -58,10 +61,6 @@ pub(in crate::build::apply) fn patch(
 ) -> Result<Option<Patched>, EngineError> {
     let layout = &opened.layout;
     let (plan, index) = (editor.plan, editor.index);
-    let whole = |row: RowState<'_>| row.deleted || row.created.is_some();
-    if index.rows().any(|(_, row)| whole(row)) || earlier.before.rows().any(|(_, row)| whole(row)) {
-        return Ok(None);
-    }
     // The first items of a longer list do not tell what the list is without some of them.
     let is_cut = |list: &ReportList| list.count != list.items.len() as u64;
     let report = earlier.report;
@@ -81,24 +80,58 @@ pub(in crate::build::apply) fn patch(
         rows_total: layout.groups.iter().map(|group| group.rows as u64).sum(),
         rows_done: &rows_done,
     };
-    let (found, left) = find(&work, &earlier.filters, control)?;
+    let mut before = Editor::new(earlier.before, plan, index);
+    let mut after = editor.part();
+    let created = if created::is_touched(&work, earlier.before) {
+        let mut of_created = (0..present.groups.len()).filter(|place| present.original_of[*place].is_none());
+        // A created row that cannot be written is not among the others, and the first one makes other columns nullable.
+        let is_lost = report.misfits.items.iter().any(|item| item.column.is_none());
+        let (Some(place), None, false) = (of_created.next(), of_created.next(), is_lost) else { return Ok(None) };
+        let Some(created) = created::created(&work, present.place(place), earlier.before, &mut before, &mut after)?
+        else {
+            return Ok(None);
+        };
+        Some(created)
+    } else {
+        None
+    };
+    let known_elsewhere = created.as_ref().map(|created| &created.known);
+    let (found, left) = find(&work, &earlier.filters, known_elsewhere, control)?;
     let touched = found.iter().filter(|hits| !hits.is_empty()).count();
-    let shifts = |place: usize| earlier.parts.groups[place].rows_in != earlier.parts.groups[place].rows_out;
-    if touched * 2 > layout.groups.len().max(2)
-        || (0..found.len()).any(|place| !found[place].is_empty() && shifts(place))
-    {
+    // A created row that the original has by now is one of the original's, and no longer a created one.
+    let was_created = |key: &str| earlier.before.row(key).is_some_and(|row| row.created.is_some());
+    let is_both = |hit: &Hit| {
+        let (key, row) = index.row(hit.known as usize);
+        row.created.is_some() || was_created(key)
+    };
+    if touched * 2 > layout.groups.len().max(2) || found.iter().flatten().any(is_both) {
+        return Ok(None);
+    }
+    let mut shifts: Vec<Option<Shift>> = layout.groups.iter().map(|_| None).collect();
+    for (place, group) in present.original_of.iter().enumerate() {
+        let Some(group) = group.filter(|group| !found[*group].is_empty()) else { continue };
+        let original = Place { source, file: &layout.files[layout.groups[group].file], group: &layout.groups[group] };
+        shifts[group] = Shift::of(&work, original, present.place(place), &found[group], earlier.before)?;
+    }
+    // A row group that had no row left is not in the present output, and one that will have none not in the next.
+    let is_empty = |group: usize| match &shifts[group] {
+        Some(shift) => shift.after.len() == layout.groups[group].rows,
+        None => true,
+    };
+    if (0..found.len()).any(|group| !found[group].is_empty() && is_empty(group)) {
         return Ok(None);
     }
 
-    let mut before = Editor::new(earlier.before, plan, index);
-    let mut after = editor.part();
     let mut groups = earlier.parts.groups.clone();
     let mut sink = Sink::new(Output::create(earlier.output, Format::Parquet)?, layout)?;
     for (place, group) in present.groups.iter().enumerate() {
         control.check()?;
-        let own = Place { source: &present.source, file: &present.files[group.file], group };
+        let own = present.place(place);
+        if created.is_some() && present.original_of[place].is_none() {
+            continue;
+        }
         let touched = present.original_of[place].filter(|group| !found[*group].is_empty());
-        let Some(touched) = touched else {
+        let (Some(touched), Some(shift)) = (touched, touched.and_then(|group| shifts[group].as_ref())) else {
             if !sink.keep(&earlier.parts.files[group.file])? {
                 let chunks = (0..layout.descriptor.num_columns()).map(Chunk::Copy).collect();
                 sink.write(Origin { own, original: own }, group.rows, chunks)?;
@@ -109,15 +142,21 @@ pub(in crate::build::apply) fn patch(
         let overrides = &mut groups[touched].overrides;
         let mut chunks = Vec::with_capacity(layout.descriptor.num_columns());
         for column in &layout.columns {
-            let patch = Patch { work: &work, earlier, column, original, own, hits: &found[touched] };
+            let patch = Patch { work: &work, earlier, column, original, own, hits: &found[touched], shift };
             match patch.chunks(&mut before, &mut after, overrides)? {
                 Some(changed) => chunks.extend(changed),
                 None => chunks.extend(column.leaves.clone().map(Chunk::Copy)),
             }
         }
+        let rows_out = original.rows - shift.after.len();
         let original = Place { source, file: &layout.files[original.file], group: original };
-        sink.write(Origin { own, original }, group.rows, chunks)?;
+        sink.write(Origin { own, original }, rows_out, chunks)?;
+        groups[touched].rows_out = rows_out as u64;
     }
+    let rows_created = match &created {
+        Some(created) => sink.write_created(plan, std::slice::from_ref(&created.batch))?,
+        None => earlier.parts.rows_created,
+    };
     for hit in found.iter().flatten() {
         let (key, state) = index.row(hit.known as usize);
         after.whole_row(key, state);
@@ -132,8 +171,9 @@ pub(in crate::build::apply) fn patch(
             before.rules.missing_row(key, state);
         }
     }
-    let Some(report) = exchanged(report, before.account(), after.account()) else { return Ok(None) };
-    let parts = OutputParts { groups, files: Vec::new(), ..earlier.parts.clone() };
+    let Some(mut report) = exchanged(report, before.account(), after.account()) else { return Ok(None) };
+    report.rows_out = groups.iter().map(|group| group.rows_out).sum::<u64>() + rows_created;
+    let parts = OutputParts { groups, rows_created, files: Vec::new(), ..earlier.parts.clone() };
     Ok(Some(Patched { output: sink.finish()?, report, parts }))
 }
 
@@ -141,13 +181,15 @@ pub(in crate::build::apply) fn patch(
 fn find(
     work: &Work<'_>,
     filters: &Option<KeyFilters>,
+    known_elsewhere: Option<&HashSet<usize>>,
     control: &Control,
 ) -> Result<(Vec<Vec<Hit>>, Vec<usize>), EngineError> {
     let (groups, index) = (&work.layout.groups, work.index);
     let mut found: Vec<Vec<Hit>> = groups.iter().map(|_| Vec::new()).collect();
     let mut is_searched = vec![false; groups.len()];
     let hashes: Vec<Option<u64>> = (0..index.len()).map(|known| index.hash(known)).collect();
-    let mut left: Vec<usize> = (0..index.len()).collect();
+    let is_elsewhere = |known: &usize| known_elsewhere.is_some_and(|elsewhere| elsewhere.contains(known));
+    let mut left: Vec<usize> = (0..index.len()).filter(|known| !is_elsewhere(known)).collect();
     index.sort_by_last_event(&mut left);
     // First where the filters say; what is not there, because they are not or are damaged, everywhere else.
     for filters in [filters.as_ref(), None] {
@@ -169,6 +211,7 @@ fn find(
             found[place] = hits;
         }
     }
+    left.extend((0..index.len()).filter(is_elsewhere));
     Ok((found, left))
 }
 
@@ -221,6 +264,13 @@ impl Present {
     }
 }
 
+impl Present {
+    fn place(&self, place: usize) -> Place<'_> {
+        let group = &self.groups[place];
+        Place { source: &self.source, file: &self.files[group.file], group }
+    }
+}
+
 /// One column of one touched row group.
 struct Patch<'a, 'w> {
     work: &'a Work<'w>,
@@ -231,6 +281,7 @@ struct Patch<'a, 'w> {
     /// The row group in the present output.
     own: Place<'a>,
     hits: &'a [Hit],
+    shift: &'a Shift,
 }
 
 /// What is to be done with one cell: the override's value, or the original's value again.
@@ -255,27 +306,42 @@ impl<'w> Patch<'_, 'w> {
         after: &mut Editor<'w>,
         overrides: &mut BTreeMap<String, u64>,
     ) -> Result<Option<Vec<Chunk>>, EngineError> {
-        let Some(place) = self.column.editable else { return Ok(None) };
+        let Some(place) = self.column.editable else {
+            return if self.shift.is_none() { Ok(None) } else { self.of_original(after).map(Some) };
+        };
         let name = &self.work.plan.editable[place].name;
         let Cells { cells, had, has } = self.cells(name, before, after)?;
-        if had + has == 0 {
+        if had + has == 0 && self.shift.is_none() {
             return Ok(None);
         }
         let count = overrides.get(name).copied().unwrap_or(0).saturating_sub(had) + has;
         if count > 0 {
             overrides.insert(name.clone(), count);
-            return self.encode(place, &cells).map(Some);
+            let chunks =
+                if self.shift.is_none() { self.encode(place, &cells) } else { self.encode_shifted(place, &cells) };
+            return chunks.map(Some);
         }
         overrides.remove(name);
         // Its last override is gone: the column becomes what it is where nobody ever edited it.
+        self.of_original(after).map(Some)
+    }
+
+    /// The column as it is without overrides.
+    fn of_original(&self, after: &Editor<'w>) -> Result<Vec<Chunk>, EngineError> {
         let nothing = vec![0; self.work.plan.editable.len()];
-        let (chunks, _) =
-            self.work.column(self.original, self.column, &nothing, (&Known::default(), &[]), &[], after)?;
+        let (chunks, _) = self.work.column(
+            self.original,
+            self.column,
+            &nothing,
+            (&Known::default(), &[]),
+            &self.shift.after,
+            after,
+        )?;
         let from_original = |chunk| match chunk {
             Chunk::Copy(leaf) => Chunk::CopyOriginal(leaf),
             other => other,
         };
-        Ok(Some(chunks.into_iter().map(from_original).collect()))
+        Ok(chunks.into_iter().map(from_original).collect())
     }
 
     /// What becomes of the cells of the column in touched rows, in order of the rows.
@@ -284,17 +350,21 @@ impl<'w> Patch<'_, 'w> {
         let (old, new) = (self.earlier.before.column(name), after.rules.replay().column(name));
         let had = |hit: &Hit| {
             let (key, _) = work.index.row(hit.known as usize);
-            let (column, row) = (old?, self.earlier.before.row(key)?);
+            let (column, row) = (old?, self.earlier.before.row(key).filter(|row| !row.deleted)?);
             let cell = row.cell(column)?;
             Some((key, column, cell, cell.overriding?))
         };
         let has = |hit: &Hit| {
             let (key, row) = work.index.row(hit.known as usize);
-            let column = new?;
+            let column = new.filter(|_| !row.deleted)?;
             let cell = row.cell(column)?;
             Some((key, column, cell, cell.overriding?))
         };
-        let touched: Vec<&Hit> = self.hits.iter().filter(|hit| had(hit).is_some() || has(hit).is_some()).collect();
+        let touched: Vec<&Hit> = self
+            .hits
+            .iter()
+            .filter(|hit| had(hit).is_some() || has(hit).is_some() || self.shift.comes(hit.row))
+            .collect();
         let rows: Vec<u32> = touched.iter().map(|hit| hit.row).collect();
         let originals = match self.column.original {
             Some(original) if !rows.is_empty() => Some(work.rows_of(self.original, original, &rows)?),
@@ -321,18 +391,10 @@ impl<'w> Patch<'_, 'w> {
     fn encode(&self, place: usize, cells: &[(u32, Cell)]) -> Result<Vec<Chunk>, EngineError> {
         let work = self.work;
         let field = work.plan.schema.field(work.plan.places[place]);
-        let like = self.column.original.map(|original| {
-            let leaf = work.layout.files[self.original.file].leaves(original).start;
-            work.layout.group_metadata(self.original).column(leaf)
-        });
         let restored: Vec<u32> =
             cells.iter().filter(|(_, cell)| matches!(cell, Cell::Restore)).map(|(row, _)| *row).collect();
-        let originals = match self.column.original {
-            Some(original) if !restored.is_empty() => Some(work.rows_of(self.original, original, &restored)?),
-            _ => None,
-        };
-        let originals = originals.unwrap_or_else(|| new_null_array(field.data_type(), restored.len()));
-        let mut writers = self.column.writers(like)?;
+        let originals = self.originals(&restored, field.data_type())?;
+        let mut writers = self.column.writers(self.like())?;
         let mut present = self.present_reader(work.plan.places[place])?;
         let mut cells = cells.iter().peekable();
         let (mut row, mut restored) = (0, 0);
@@ -358,17 +420,79 @@ impl<'w> Patch<'_, 'w> {
             if !overlay.is_empty() {
                 array = overlay.over(&array)?;
             }
-            let leaves = compute_leaves(field, &array).map_err(parquet_error)?;
-            for (leaf, writer) in leaves.iter().zip(&mut writers) {
-                writer.write(leaf).map_err(parquet_error)?;
-            }
+            write_leaves(field, &array, &mut writers)?;
             row = end as usize;
         }
         if row != self.own.group.rows {
             return Err(self.damaged(&"it has other rows than its metadata says"));
         }
-        let closed = writers.into_iter().map(|writer| writer.close().map_err(parquet_error));
-        closed.map(|chunk| Ok(Chunk::Encoded(Box::new(chunk?)))).collect()
+        closed(writers)
+    }
+
+    /// As [`Patch::encode`] where rows come or go: batches are those of the original, as in a full build.
+    fn encode_shifted(&self, place: usize, cells: &[(u32, Cell)]) -> Result<Vec<Chunk>, EngineError> {
+        let (work, shift) = (self.work, self.shift);
+        let field = work.plan.schema.field(work.plan.places[place]);
+        let mut cells = cells.iter().filter(|(row, _)| !shift.lacks(*row)).peekable();
+        let restored: Vec<u32> =
+            cells.clone().filter(|(_, cell)| matches!(cell, Cell::Restore)).map(|(row, _)| *row).collect();
+        let originals = self.originals(&restored, field.data_type())?;
+        let nothing = new_null_array(field.data_type(), 1);
+        let mut writers = self.column.writers(self.like())?;
+        let mut present = Rows::new(self.present_reader(work.plan.places[place])?, field.data_type().clone());
+        let (mut before, mut after) = (shift.before.iter().peekable(), shift.after.iter().peekable());
+        let mut restored = 0;
+        for from in (0..self.original.rows).step_by(BATCH_ROWS) {
+            work.control.check()?;
+            let batch = from as u32..(from + BATCH_ROWS).min(self.original.rows) as u32;
+            // Rows of the present output (0), of the original (1), and those that get a value of their own (2).
+            let (mut sources, mut overlay, mut own_rows) =
+                (Vec::with_capacity(batch.len()), Overlay::new(field.data_type()), 0);
+            for row in batch {
+                let own_row = own_rows;
+                own_rows += usize::from(before.next_if_eq(&&row).is_none());
+                if after.next_if_eq(&&row).is_some() {
+                    continue;
+                }
+                sources.push(match cells.next_if(|(at, _)| *at == row) {
+                    None => (0, own_row),
+                    Some((_, Cell::Restore)) => {
+                        restored += 1;
+                        (1, restored - 1)
+                    }
+                    Some((_, Cell::Set(value))) => {
+                        overlay.push(sources.len(), value.clone());
+                        (2, 0)
+                    }
+                });
+            }
+            let own = present.take(own_rows).map_err(|error| self.damaged(&error))?;
+            if own.len() != own_rows {
+                return Err(self.damaged(&"it has fewer rows than its metadata says"));
+            }
+            let mut array =
+                interleave(&[own.as_ref(), originals.as_ref(), nothing.as_ref()], &sources).map_err(arrow_error)?;
+            if !overlay.is_empty() {
+                array = overlay.over(&array)?;
+            }
+            write_leaves(field, &array, &mut writers)?;
+        }
+        closed(writers)
+    }
+
+    /// Rows of the column in the original, in ascending order; nulls where the original lacks the column.
+    fn originals(&self, rows: &[u32], data_type: &DataType) -> Result<ArrayRef, EngineError> {
+        match self.column.original {
+            Some(original) if !rows.is_empty() => self.work.rows_of(self.original, original, rows),
+            _ => Ok(new_null_array(data_type, rows.len())),
+        }
+    }
+
+    /// The original's chunk of the column.
+    fn like(&self) -> Option<&ColumnChunkMetaData> {
+        let work = self.work;
+        let leaf = work.layout.files[self.original.file].leaves(self.column.original?).start;
+        Some(work.layout.group_metadata(self.original).column(leaf))
     }
 
     fn present_reader(&self, root: usize) -> Result<ParquetRecordBatchReader, EngineError> {
@@ -387,6 +511,16 @@ impl<'w> Patch<'_, 'w> {
     }
 }
 
+fn write_leaves(field: &Field, array: &ArrayRef, writers: &mut [ArrowColumnWriter]) -> Result<(), EngineError> {
+    let leaves = compute_leaves(field, array).map_err(parquet_error)?;
+    leaves.iter().zip(writers).try_for_each(|(leaf, writer)| writer.write(leaf).map_err(parquet_error))
+}
+
+fn closed(writers: Vec<ArrowColumnWriter>) -> Result<Vec<Chunk>, EngineError> {
+    let closed = writers.into_iter().map(|writer| writer.close().map_err(parquet_error));
+    closed.map(|chunk| Ok(Chunk::Encoded(Box::new(chunk?)))).collect()
+}
+
 /// An array with some of its rows (first of each pair) taken from rows of another one.
 fn taken(array: &ArrayRef, other: &ArrayRef, rows: &[(usize, usize)]) -> Result<ArrayRef, EngineError> {
     let mut sources: Vec<(usize, usize)> = (0..array.len()).map(|row| (0, row)).collect();
@@ -400,6 +534,8 @@ fn taken(array: &ArrayRef, other: &ArrayRef, rows: &[(usize, usize)]) -> Result<
 fn exchanged(report: &ApplyReport, before: ApplyReport, after: ApplyReport) -> Option<ApplyReport> {
     let mut report = report.clone();
     report.edits_applied = report.edits_applied.checked_sub(before.edits_applied)?;
+    report.rows_created = report.rows_created.checked_sub(before.rows_created)?;
+    report.rows_deleted = report.rows_deleted.checked_sub(before.rows_deleted)?;
     report.stale.needed = report.stale.needed.checked_sub(before.stale.needed)?;
     report.stale.agrees = report.stale.agrees.checked_sub(before.stale.agrees)?;
     report.stale.source_changed = report.stale.source_changed.checked_sub(before.stale.source_changed)?;
