@@ -84,7 +84,7 @@ async fn a_fold_reads_in_pieces_what_a_scan_reads_as_a_whole() {
     // An event that somebody took away is missed, wherever in a piece it was.
     let raw = place.raw();
     raw.execute_batch("DROP TRIGGER strikes_editlog_refuse_delete").unwrap();
-    for gone in [30_000, 8_192, 8_193, 1] {
+    for gone in [30_000, 8_193, 8_192, 1] {
         raw.execute("DELETE FROM strikes_editlog WHERE id = ?1", [gone]).unwrap();
         let error = reader.scan_edits(None, &mut |_| ControlFlow::Continue(())).unwrap_err();
         assert!(
