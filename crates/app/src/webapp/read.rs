@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use stet_domain::access::Use;
 use stet_domain::project::Editable;
 use stet_domain::{Actor, Event, Key, ProjectKey};
+use stet_engine::control::Control;
 use stet_engine::live::{EditableSpec, GroupQuery, LinkIndex, LinkRow, Query, TableSpec};
 
 use super::open::OpenWebapp;
@@ -61,6 +63,16 @@ impl Description {
             let editable = webapp.editable(&column.name);
             ColumnView { column, editable, may_edit: editable.is_some() && !self.locked.contains(&column.name) }
         })
+    }
+}
+
+/// Somebody who waits for rows: whether they have gone is told when this is dropped, which also happens when a client
+/// closes its connection, or a request takes too long.
+struct Asks(Arc<AtomicBool>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -131,8 +143,11 @@ impl App {
         let query = viewer.asked(query)?;
         let login = actor.login.clone();
         // A new order over many rows takes a while: it is made beside the other requests.
+        let cancel = Arc::new(AtomicBool::new(false));
+        let control = Control::new(Arc::clone(&cancel), |_| {});
+        let _asks = Asks(cancel);
         crate::datasets::blocking(move || {
-            let page = open.live.page(&query, offset, limit, &login)?;
+            let page = open.live.page_watched(&query, offset, limit, &login, &control)?;
             if page.order_pending {
                 let open = open.clone();
                 // The rest of the order is worked out while this page is read.

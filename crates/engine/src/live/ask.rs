@@ -2,7 +2,8 @@
 //! worked out now.
 //!
 //! The first page of a new sort is found in one pass over the rows. Its whole order is then wanted, and worked out by
-//! [`LiveTable::make_orders`] beside other requests; a page that lies deeper waits for it.
+//! [`LiveTable::make_orders`] beside other requests; a page that lies deeper waits for it. What a page waits for is given up
+//! when everybody who waited has gone (`waiting.rs`).
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -19,7 +20,9 @@ use super::set::RowSet;
 use super::sort_keys::{is_text, key_of};
 use super::state::{State, View};
 use super::top::{Among, top_rows};
+use super::waiting::Patience;
 use super::{LiveTable, lock};
+use crate::control::Control;
 use crate::error::EngineError;
 
 /// How deep into an order that is not there yet a page may lie and still be found without it.
@@ -80,6 +83,7 @@ impl LiveTable {
         offset: usize,
         limit: usize,
         me: &Login,
+        control: &Control,
     ) -> Result<(RwLockReadGuard<'_, State>, Found), EngineError> {
         if limit > PAGE_ROWS_MAX {
             return Err(EngineError::Request(format!("a page has at most {PAGE_ROWS_MAX} rows, not {limit}")));
@@ -98,10 +102,13 @@ impl LiveTable {
             }
         }
         let plan = Arc::new(Plan::new(&self.columns, &key)?);
+        let asking = self.asking.add(&key, control);
+        let patience = Patience::new(self.limits.given_up_after);
+        let stop = || patience.ends(asking.is_alone_and_gone());
         let mut items = None;
         let end = offset.saturating_add(limit);
         if end <= FIRST_ROWS_MAX && !plan.sort.is_empty() && plan.states.is_empty() {
-            let passing = scan::filtered(&self.snapshot, &self.columns, &plan);
+            let passing = scan::filtered(&self.snapshot, &self.columns, &plan, &stop).ok_or(EngineError::Cancelled)?;
             if passing.len(&self.snapshot) > self.limits.sorted_at_once_rows_max
                 && let Some((state, first)) = self.first_rows(&key, &plan, &passing, end)
             {
@@ -109,7 +116,7 @@ impl LiveTable {
             }
             items = Some(passing);
         }
-        Ok(self.whole_order(key, plan, items, offset, limit))
+        self.whole_order((key, plan), items, offset..end, control, &stop)
     }
 
     /// Works out the orders that pages were asked of before they were there, until there are none left. Returns at once
@@ -250,15 +257,16 @@ impl LiveTable {
         wanted.current.clone()
     }
 
-    /// Waits for an order, or works it out.
+    /// Waits for an order, or works it out, and gives the rows of a range of it.
     fn whole_order(
         &self,
-        key: OrderKey,
-        plan: Arc<Plan>,
+        (key, plan): (OrderKey, Arc<Plan>),
         items: Option<Items>,
-        offset: usize,
-        limit: usize,
-    ) -> (RwLockReadGuard<'_, State>, Found) {
+        range: std::ops::Range<usize>,
+        control: &Control,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(RwLockReadGuard<'_, State>, Found), EngineError> {
+        let (offset, limit) = (range.start, range.len());
         self.waiting.fetch_add(1, Ordering::SeqCst);
         if lock(&self.wanted).current.as_ref().is_some_and(|current| *current != key) {
             // What is worked on in the background is wanted by nobody so much.
@@ -270,17 +278,16 @@ impl LiveTable {
             // Somebody else may have asked for the same meanwhile.
             let state = self.read();
             if let Some(found) = self.kept(&state, &key, offset, limit) {
-                return (state, found);
+                return Ok((state, found));
             }
         }
-        loop {
-            // It is asked to stop by nobody.
-            let Some((state, order)) = self.make(&plan, items.as_ref(), &|| false) else { continue };
-            let mut orders = lock(&self.orders);
-            let order = orders.put(key, plan, order);
-            let found = Found { total: order.len(), rows: order.page(offset, limit), order_pending: false };
-            return (state, found);
-        }
+        // Whoever has gone while others worked begins nothing.
+        control.check()?;
+        let Some((state, order)) = self.make(&plan, items.as_ref(), stop) else { return Err(EngineError::Cancelled) };
+        let mut orders = lock(&self.orders);
+        let order = orders.put(key, plan, order);
+        let found = Found { total: order.len(), rows: order.page(offset, limit), order_pending: false };
+        Ok((state, found))
     }
 
     /// Works an order out; none when it was stopped. The state comes along locked, so that the order can be kept while it

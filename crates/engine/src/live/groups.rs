@@ -166,10 +166,12 @@ impl LiveTable {
         // The rows of the snapshot never change, so nobody has to wait while they are counted.
         let known = RowSet::new(self.read().touched.keys().copied());
         let items = if plan.states.is_empty() {
-            filtered(&self.snapshot, &self.columns, plan)
+            // Asked to stop by nobody, it always gives some.
+            filtered(&self.snapshot, &self.columns, plan, &|| false)
         } else {
-            Items::Rows(Vec::new())
+            None
         };
+        let items = items.unwrap_or(Items::Rows(Vec::new()));
         let full = AtomicBool::new(false);
         let parts = in_parallel(self.snapshot.batches().len(), self.snapshot.rows(), |batches| {
             count_batches(&self.snapshot, &self.columns, by, &items, &known, batches, &full)

@@ -20,9 +20,11 @@ mod sort_keys;
 mod state;
 mod text;
 mod top;
+mod waiting;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -37,6 +39,7 @@ use order::OrderCache;
 use plan::Plan;
 use set::RowSet;
 use state::{State, View};
+use waiting::Waiting;
 
 pub use columns::{EditableSpec, LiveColumn, TableSpec};
 pub use groups::{GROUP_COLUMNS_MAX, GROUP_PAGE_MAX, GROUPS_MAX, Group, GroupPage, GroupQuery, GroupSort};
@@ -55,6 +58,10 @@ pub const ORDER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// and the others are sorted afterwards.
 pub const SORTED_AT_ONCE_ROWS_MAX: usize = 200_000;
 
+/// How long work on rows goes on after everybody who waited for them has gone: who scrolls on, or sends a request again that
+/// took too long, finds it further on.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+
 /// The limits of one table.
 #[derive(Debug, Clone, Copy)]
 pub struct TableLimits {
@@ -62,11 +69,17 @@ pub struct TableLimits {
     pub order_bytes_max: usize,
     /// See [`SORTED_AT_ONCE_ROWS_MAX`].
     pub sorted_at_once_rows_max: usize,
+    /// See [`GIVEN_UP_AFTER`].
+    pub given_up_after: Duration,
 }
 
 impl Default for TableLimits {
     fn default() -> Self {
-        TableLimits { order_bytes_max: ORDER_BYTES_MAX, sorted_at_once_rows_max: SORTED_AT_ONCE_ROWS_MAX }
+        TableLimits {
+            order_bytes_max: ORDER_BYTES_MAX,
+            sorted_at_once_rows_max: SORTED_AT_ONCE_ROWS_MAX,
+            given_up_after: GIVEN_UP_AFTER,
+        }
     }
 }
 
@@ -94,6 +107,8 @@ pub struct LiveTable {
     working: Mutex<()>,
     /// How many wait for `working` with somebody before a page.
     waiting: AtomicUsize,
+    /// Who waits for rows that are not there yet.
+    asking: Waiting,
     wanted: Mutex<Wanted>,
     /// Asks the background work to give up what it is at.
     stop: AtomicBool,
@@ -153,6 +168,7 @@ impl LiveTable {
             groups: Mutex::default(),
             working: Mutex::new(()),
             waiting: AtomicUsize::new(0),
+            asking: Waiting::default(),
             wanted: Mutex::default(),
             stop: AtomicBool::new(false),
         })

@@ -9,6 +9,7 @@ use stet_domain::{Action, EventId, Key, LogDate, Login};
 use super::query::Query;
 use super::state::{InForce, View, in_force, place_of};
 use super::{LiveTable, version_of};
+use crate::control::Control;
 use crate::error::EngineError;
 
 /// A page of rows.
@@ -137,7 +138,23 @@ impl LiveTable {
     /// [`EngineError::Request`] for unknown columns, filter values that are not of the column's type, and limits that are
     /// passed.
     pub fn page(&self, query: &Query, offset: usize, limit: usize, me: &Login) -> Result<Page, EngineError> {
-        let (state, found) = self.find_rows(query, offset, limit, me)?;
+        self.page_watched(query, offset, limit, me, &Control::unwatched())
+    }
+
+    /// As [`LiveTable::page`], for somebody who may go away: what takes long is given up when nobody has waited for it for
+    /// [`super::TableLimits::given_up_after`].
+    ///
+    /// # Errors
+    /// As [`LiveTable::page`]; and [`EngineError::Cancelled`] when it was given up.
+    pub fn page_watched(
+        &self,
+        query: &Query,
+        offset: usize,
+        limit: usize,
+        me: &Login,
+        control: &Control,
+    ) -> Result<Page, EngineError> {
+        let (state, found) = self.find_rows(query, offset, limit, me, control)?;
         let view = self.view(&state);
         let rows = rows(view, &found.rows);
         let links = links(view, &rows);

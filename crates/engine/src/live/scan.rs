@@ -66,7 +66,7 @@ pub(super) fn rows(
     let items = match items {
         Some(items) => items,
         None => {
-            found = filtered(snapshot, columns, plan);
+            found = filtered(snapshot, columns, plan, stop)?;
             &found
         }
     };
@@ -80,28 +80,43 @@ pub(super) fn rows(
     sort(snapshot, columns, plan, items, stop)
 }
 
-/// The rows that pass all filters.
-pub(super) fn filtered(snapshot: &Snapshot, columns: &Columns, plan: &Plan) -> Items {
+/// The rows that pass all filters; none when `stop` became true.
+pub(super) fn filtered(
+    snapshot: &Snapshot,
+    columns: &Columns,
+    plan: &Plan,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Items> {
     let mut filters: Vec<(usize, &Predicate)> = Vec::new();
     for (column, predicate) in &plan.filters {
         match columns.all[*column].original {
             Some(original) => filters.push((original, predicate)),
             // An added column is empty in every row without edits.
             None if predicate.test(&CellRef::Value(None), &mut String::new()) => {}
-            None => return Items::Rows(Vec::new()),
+            None => return Some(Items::Rows(Vec::new())),
         }
     }
     if filters.is_empty() {
-        return Items::All;
+        return Some(Items::All);
     }
     let batches = snapshot.batches().len();
-    Items::Rows(in_parallel(batches, snapshot.rows(), |range| filter_batches(snapshot, &filters, range)).concat())
+    let found = in_parallel(batches, snapshot.rows(), |range| filter_batches(snapshot, &filters, range, stop));
+    let found: Option<Vec<Vec<u32>>> = found.into_iter().collect();
+    Some(Items::Rows(found?.concat()))
 }
 
-fn filter_batches(snapshot: &Snapshot, filters: &[(usize, &Predicate)], range: std::ops::Range<usize>) -> Vec<u32> {
+fn filter_batches(
+    snapshot: &Snapshot,
+    filters: &[(usize, &Predicate)],
+    range: std::ops::Range<usize>,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<u32>> {
     let mut passed = Vec::new();
     let mut text = String::new();
     for index in range {
+        if stop() {
+            return None;
+        }
         let batch = &snapshot.batches()[index];
         let mut rows: Option<Vec<u32>> = None;
         for (column, predicate) in filters {
@@ -130,7 +145,7 @@ fn filter_batches(snapshot: &Snapshot, filters: &[(usize, &Predicate)], range: s
         }
         passed.extend(rows.unwrap_or_default().iter().map(|row| (index * BATCH_ROWS) as u32 + row));
     }
-    passed
+    Some(passed)
 }
 
 fn sort(

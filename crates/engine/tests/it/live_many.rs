@@ -1,8 +1,11 @@
 //! Live tables of many rows: the first page before the order, and groups.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use stet_domain::ColumnType;
+use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::live::{GROUPS_MAX, GroupQuery, GroupSort, LiveTable, Page, Query, TableLimits, Test};
 
@@ -13,6 +16,10 @@ const ROWS: usize = 150_000;
 
 /// Rows with a number that is scrambled, a text that is too, and a text of few values, some of which are empty.
 fn table(folder: &Folder, sorted_at_once_rows_max: usize) -> LiveTable {
+    table_with(folder, TableLimits { sorted_at_once_rows_max, ..TableLimits::default() })
+}
+
+fn table_with(folder: &Folder, limits: TableLimits) -> LiveTable {
     let mut text = "id,number,name,kind\n".to_owned();
     for row in 0..ROWS {
         let scrambled = row * 7_919 % 100_003;
@@ -29,7 +36,6 @@ fn table(folder: &Folder, sorted_at_once_rows_max: usize) -> LiveTable {
         ("kind", ColumnType::Text),
     ];
     let source = folder.csv("many", &text, &columns);
-    let limits = TableLimits { sorted_at_once_rows_max, ..TableLimits::default() };
     let editable = spec(&[("number", None), ("name", None), ("kind", None)]);
     LiveTable::open_with(snapshot(folder, &source, &["id"]), &editable, limits).unwrap()
 }
@@ -139,6 +145,40 @@ fn orders_are_made_while_others_wait_for_theirs_and_edits_come() {
             assert_eq!((keys(&one), one.total), (keys(&other), other.total), "{query:?} at {offset}");
         }
     }
+}
+
+#[test]
+fn an_order_is_given_up_when_nobody_waits_for_it_any_more() {
+    let folder = Folder::new();
+    let limits = TableLimits { given_up_after: Duration::ZERO, ..TableLimits::default() };
+    let table = table_with(&folder, limits);
+    let gone = Control::new(Arc::new(AtomicBool::new(true)), |_| {});
+    for query in queries() {
+        let error = table.page_watched(&query, 9_000, 10, &me(), &gone).unwrap_err();
+        assert!(matches!(error, EngineError::Cancelled), "{query:?}: {error}");
+        assert_eq!(table.memory().orders_kept, 0);
+    }
+    // A first page looks through the rows without waiting for an order, and gives that up too.
+    let hasty = table_with(&Folder::new(), TableLimits { sorted_at_once_rows_max: 100, ..limits });
+    let error = hasty.page_watched(&queries()[4], 0, 10, &me(), &gone).unwrap_err();
+    assert!(matches!(error, EngineError::Cancelled), "{error}");
+    // What is there is given to anybody, and what somebody waits for is made.
+    let query = &queries()[0];
+    let whole = table.page(query, 9_000, 10, &me()).unwrap();
+    assert_eq!(table.page_watched(query, 9_000, 10, &me(), &gone).unwrap(), whole);
+
+    // As long as it may be asked for again, it is gone on with.
+    let patient = table_with(&Folder::new(), TableLimits { given_up_after: Duration::from_secs(3_600), ..limits });
+    let cancel = Arc::new(AtomicBool::new(false));
+    let leaves = Control::new(Arc::clone(&cancel), |_| {});
+    std::thread::scope(|scope| {
+        let page = scope.spawn(|| patient.page_watched(query, 9_000, 10, &me(), &leaves));
+        cancel.store(true, Ordering::Relaxed);
+        match page.join().unwrap() {
+            Ok(page) => assert_eq!(keys(&page), keys(&whole)),
+            Err(error) => assert!(matches!(error, EngineError::Cancelled), "{error}"),
+        }
+    });
 }
 
 #[test]

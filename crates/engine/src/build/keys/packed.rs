@@ -139,7 +139,7 @@ mod tests {
     fn hashes_that_occur_twice_are_found_in_one_run_and_across_runs() {
         let scattered = |from: u64| (from..from + 50_000).map(|key| key.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
         let (one, mut other): (Vec<u64>, Vec<u64>) = (scattered(1), scattered(60_000));
-        let pack = |one: &[u64], other: &[u64]| [one, &[], other].map(|run| PackedHashes::of(run));
+        let pack = |one: &[u64], other: &[u64]| [one, &[], other].map(PackedHashes::of);
         assert!(repeated(&pack(&one, &other)).is_empty());
         other.extend([one[7], one[7], other[9], u64::MAX, u64::MAX, 0]);
         let mut expected = [one[7], other[9], u64::MAX].map(cut);
