@@ -173,11 +173,15 @@ impl App {
         let own = self.inner.node.audit_checkpoints(OWN_CHECKPOINTS_MAX).await?;
         let own = own.into_iter().map(|(_, note)| (note, "the node's own".to_owned()));
         let mut elsewhere = given;
-        for folder in self.push_folders(&origin) {
-            if let Some(note) = crate::sealing::read_checkpoint(&folder)? {
-                elsewhere.push((note, folder.display().to_string()));
+        let app = self.clone();
+        let kept = crate::datasets::blocking(move || {
+            let mut kept = app.cosigned_checkpoints(&app.audit_origin(), &app.witness_keys())?;
+            for place in app.kept_places(&app.audit_origin())? {
+                kept.extend(place.checkpoint()?.map(|note| (note, place.name())));
             }
-        }
+            Ok(kept)
+        });
+        elsewhere.extend(kept.await?);
         found.outside = elsewhere.iter().map(|(_, place)| place.clone()).collect();
         let mut places: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
         let mut roots = Vec::new();

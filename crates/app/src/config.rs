@@ -13,12 +13,14 @@ use crate::error::AppError;
 
 mod connections;
 mod provider;
+mod push;
 mod server;
 
 pub use connections::Connection;
 pub(crate) use connections::encryption_of;
 pub use provider::ProviderConfig;
 pub(crate) use provider::is_safe_address;
+pub use push::{PushTarget, S3Target, WitnessTarget};
 pub use server::{ForwardedHeader, Network, ServerConfig};
 
 /// The version of the node folder's layout that this Stet writes, and the latest that it reads.
@@ -71,15 +73,6 @@ pub struct SealingConfig {
 pub struct SecretsConfig {
     /// The file of the key; relative to the node's folder unless it is absolute.
     pub key_file: Option<PathBuf>,
-}
-
-/// A place that checkpoints are copied to.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PushTarget {
-    /// A folder, best one that those who own the node's database cannot write; relative to the node's folder unless it is
-    /// absolute.
-    pub folder: PathBuf,
 }
 
 /// The node's audit trail.

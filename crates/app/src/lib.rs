@@ -17,6 +17,7 @@ mod error;
 mod flow;
 mod groups;
 mod guard;
+mod http;
 mod new_project;
 mod node;
 mod password;
@@ -55,7 +56,8 @@ pub use bundle::{
 pub use clock::Clock;
 pub use config::{
     AuditConfig, Connection, ForwardedHeader, LimitsConfig, LoginConfig, NODE_VERSION, Network, NodeConfig, NodeRole,
-    ProviderConfig, PushTarget, SealingConfig, SecondFactorPolicy, SecretsConfig, ServerConfig,
+    ProviderConfig, PushTarget, S3Target, SealingConfig, SecondFactorPolicy, SecretsConfig, ServerConfig,
+    WitnessTarget,
 };
 pub use connections::{ConnectionChange, ConnectionSummary, NewConnection};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview, WebappEdits};
@@ -76,10 +78,13 @@ pub use projects::Projects;
 pub use protection::{EditlogCheck, EditlogMode};
 pub use provider::{PROVIDER_CALLBACK, PROVIDER_SIGN_IN_S, ProviderAnswer, ProviderSignIn};
 pub use scenarios::{Run, RunState, RunSteps};
-pub use sealing::{ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, PUSH_INTERVAL_S, Pushed};
+pub use sealing::{
+    ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, KeptAt, PUSH_INTERVAL_S, PushStatus,
+    Pushed,
+};
 pub use second_factor::{CODE_ATTEMPTS_MAX, Enrolment, SecondFactorState};
 pub use sessions::{OpenSession, SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
-pub use stet_store::node::{ApiToken, Group, ScenarioLogLine, User};
+pub use stet_store::node::{ApiToken, Group, NamedSecret, ScenarioLogLine, User};
 pub use users::{NewToken, NewUser};
 pub use visitors::{VISITOR_EDITS_MAX, VISITOR_REQUESTS_MAX};
 
@@ -116,6 +121,7 @@ struct Inner {
     builds: builds::Builds,
     drifts: deploy::Drifts,
     guards: guard::Guards,
+    pushes: sealing::Pushes,
     runs: scenarios::Runs,
     project_events: std::sync::Mutex<HashMap<ProjectKey, broadcast::Sender<ProjectEvent>>>,
 }
@@ -161,6 +167,7 @@ impl App {
                 builds: builds::Builds::new(),
                 drifts: deploy::Drifts::default(),
                 guards: guard::Guards::default(),
+                pushes: sealing::Pushes::default(),
                 runs: scenarios::Runs::default(),
                 webapps: webapp::OpenWebapps::default(),
                 credentials: sessions::Credentials::default(),

@@ -300,11 +300,57 @@ impl Note {
     }
 }
 
+/// The cosignature of a witness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cosignature<'a> {
+    /// Who cosigned.
+    pub witness: &'a VerifierKey,
+    /// When, by the witness's clock, in seconds since 1970.
+    pub time_s: u64,
+}
+
+impl Note {
+    /// The cosignatures of witnesses. Those by keys that are not among them are passed over.
+    ///
+    /// # Errors
+    /// `Forged` when one names a witness and is not by it.
+    pub fn cosignatures<'a>(&self, witnesses: &'a [VerifierKey]) -> Result<Vec<Cosignature<'a>>, NoteError> {
+        let mut found = Vec::new();
+        for signature in &self.signatures {
+            let is_of = |key: &&VerifierKey| {
+                key.kind == KeyKind::Cosignature && key.id == signature.id && key.name == signature.name
+            };
+            let Some(witness) = witnesses.iter().find(is_of) else { continue };
+            let time = signature.bytes.first_chunk::<8>().map(|time| u64::from_be_bytes(*time));
+            match time.filter(|time| *time <= i64::MAX.unsigned_abs()) {
+                Some(time_s) if witness.verifies(&self.text, &signature.bytes) => {
+                    found.push(Cosignature { witness, time_s });
+                }
+                _ => return Err(NoteError::Forged { name: witness.name.clone() }),
+            }
+        }
+        Ok(found)
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
         self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
     }
+}
+
+/// Reads lines that sign a note, each with a newline at its end, as a witness answers with them.
+///
+/// # Errors
+/// `Malformed` when a line is none, or there are too many.
+pub fn parse_signatures(lines: &str) -> Result<Vec<Signature>, NoteError> {
+    let lines = lines.strip_suffix('\n').ok_or(NoteError::Malformed("it does not end in a newline"))?;
+    let signatures = lines.split('\n').take(SIGNATURES_MAX + 1).map(signature).collect::<Result<Vec<_>, _>>()?;
+    if signatures.len() > SIGNATURES_MAX {
+        return Err(NoteError::Malformed("it has too many signatures"));
+    }
+    Ok(signatures)
 }
 
 impl FromStr for Note {
@@ -318,12 +364,7 @@ impl FromStr for Note {
         }
         let (text, signatures) =
             note.rsplit_once("\n\n").ok_or(NoteError::Malformed("it has no blank line before its signatures"))?;
-        let signatures = signatures.strip_suffix('\n').ok_or(NoteError::Malformed("it does not end in a newline"))?;
-        let signatures =
-            signatures.split('\n').take(SIGNATURES_MAX + 1).map(signature).collect::<Result<Vec<_>, _>>()?;
-        if signatures.len() > SIGNATURES_MAX {
-            return Err(NoteError::Malformed("it has too many signatures"));
-        }
+        let signatures = parse_signatures(signatures)?;
         Ok(Note { text: format!("{text}\n"), signatures })
     }
 }

@@ -13,7 +13,7 @@ use stet_domain::{Actor, DatasetName, ProjectKey};
 use stet_editlog::bundle::{BUNDLE_FORMAT, BundleWriter, Manifest};
 use stet_editlog::proof_file::{ConsistencyProof, InclusionProof};
 use stet_editlog::verify::{CHECKPOINTS_MAX, Kept, Report, Verifier};
-use stet_editlog::{Checkpoint, Hash, VerifierKey, line};
+use stet_editlog::{Checkpoint, Hash, Note, VerifierKey, line};
 use stet_store::{SealedLog, Sealing};
 
 use crate::App;
@@ -21,8 +21,8 @@ use crate::error::AppError;
 
 pub use self::erase::{ERASED_EVENTS_MAX, Erased, ErasureRequest};
 pub(crate) use self::key::sealing_key;
-pub(crate) use self::push::read_checkpoint;
-pub use self::push::{PUSH_INTERVAL_S, Pushed};
+pub(crate) use self::push::Pushes;
+pub use self::push::{PUSH_INTERVAL_S, PushStatus, Pushed};
 
 /// The most checkpoints of a log's own that a verification looks at: the last ones.
 const OWN_CHECKPOINTS_MAX: usize = 2_000;
@@ -34,8 +34,26 @@ pub struct Evidence {
     pub trusted: Option<Vec<VerifierKey>>,
     /// Signed checkpoints, each with where it was kept.
     pub checkpoints: Vec<(String, String)>,
-    /// A folder that checkpoints and hashes of this log were pushed to; none for those of `stet.toml`.
-    pub kept: Option<PathBuf>,
+    /// Where checkpoints and hashes of this log were pushed to; none for the places of `stet.toml`.
+    pub kept: Option<KeptAt>,
+    /// The witnesses whose cosignatures are looked for; none for those of `stet.toml`.
+    pub witnesses: Option<Vec<VerifierKey>>,
+}
+
+/// A place that a log was pushed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptAt {
+    /// The folder of this log.
+    Folder(PathBuf),
+    /// A bucket that `stet.toml` names, as `s3://bucket/prefix`.
+    Bucket(String),
+}
+
+impl std::str::FromStr for KeptAt {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<KeptAt, Self::Err> {
+        Ok(if text.starts_with("s3://") { KeptAt::Bucket(text.to_owned()) } else { KeptAt::Folder(text.into()) })
+    }
 }
 
 /// What the verification of an editlog found.
@@ -89,26 +107,30 @@ impl App {
         };
         let trusted = evidence.trusted.unwrap_or_else(|| self.sealing_keys(actor));
 
-        let folders = match evidence.kept {
-            Some(folder) => vec![folder],
-            None => self.push_folders(&origin),
+        let witnesses = evidence.witnesses.unwrap_or_else(|| self.witness_keys());
+
+        let places = match evidence.kept {
+            Some(KeptAt::Folder(folder)) => vec![push::Place::Folder(folder)],
+            Some(KeptAt::Bucket(name)) => self.kept_in_bucket(&name, &origin)?.into_iter().collect(),
+            None => self.kept_places(&origin)?,
         };
         let mut outside = evidence.checkpoints;
         let mut kept: Option<push::KeptHashes> = None;
-        for folder in folders {
-            let Some((note, hashes)) = push::read_kept(&folder)? else { continue };
+        for place in places {
+            let Some((note, hashes)) = place.kept()? else { continue };
             // Of several places the one that kept the most is compared with event by event.
             if kept.as_ref().is_none_or(|kept| kept.size() < hashes.size()) {
                 kept = Some(hashes);
             }
-            outside.push((note, folder.display().to_string()));
+            outside.push((note, place.name()));
         }
+        outside.extend(self.cosigned_checkpoints(&origin, &witnesses)?);
         if log.is_none() && outside.is_empty() {
             return Err(never_begun(&original));
         }
         let checkpoints = own.iter().map(|note| (note.as_str(), Kept::Inside));
         let elsewhere = outside.iter().map(|(note, place)| (note.as_str(), Kept::Outside(place.clone())));
-        let mut verifier = Verifier::new(&origin, &trusted, checkpoints.chain(elsewhere));
+        let mut verifier = Verifier::witnessed(&origin, &trusted, &witnesses, checkpoints.chain(elsewhere));
         let Some(log) = log else {
             // Somebody kept checkpoints of it, so it was there: a log that is gone has lost all its events.
             while let Some(hash) = next_kept(&mut kept)? {
@@ -228,7 +250,9 @@ impl App {
             hashes: log.size()?,
         };
         let writing = |error: std::io::Error| AppError::Unavailable(format!("the bundle cannot be written: {error}"));
-        let checkpoints = log.checkpoints(OWN_CHECKPOINTS_MAX)?;
+        let mut checkpoints = log.checkpoints(OWN_CHECKPOINTS_MAX)?;
+        let cosigned = self.cosigned_checkpoints(&manifest.origin, &self.witness_keys())?;
+        with_cosigned(&mut checkpoints, cosigned);
         let mut bundle = BundleWriter::new(out, &manifest, &self.sealing_keys(actor), &checkpoints).map_err(writing)?;
         let mut written = 0;
         log.scan(&mut |page| {
@@ -273,6 +297,19 @@ impl App {
 
 fn never_begun(original: &DatasetName) -> AppError {
     AppError::Conflict(format!("`{original}` has no editlog yet: nobody has opened its table"))
+}
+
+/// Puts cosigned checkpoints into the places of those without cosignatures, or beside them, the last one first.
+fn with_cosigned(checkpoints: &mut Vec<String>, cosigned: Vec<(String, String)>) {
+    let text_of = |note: &str| note.parse::<Note>().map(|note| note.text).ok();
+    for (note, _) in cosigned {
+        let text = text_of(&note);
+        match checkpoints.iter_mut().find(|own| text_of(own) == text) {
+            Some(own) => *own = note,
+            None => checkpoints.push(note),
+        }
+    }
+    checkpoints.sort_by_key(|note| std::cmp::Reverse(Checkpoint::peek(note).map_or(0, |checkpoint| checkpoint.size)));
 }
 
 fn next_kept(kept: &mut Option<push::KeptHashes>) -> Result<Option<Hash>, AppError> {

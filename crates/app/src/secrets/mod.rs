@@ -20,7 +20,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use rand::Rng as _;
 use stet_domain::Actor;
-use stet_store::node::{SealedBytes, SecretKind, SecretPlace};
+use stet_store::node::{NamedSecret, SealedBytes, SecretKind, SecretPlace};
 
 use crate::App;
 use crate::error::AppError;
@@ -35,6 +35,12 @@ const NONCE_BYTES: usize = 24;
 /// A data key, and what proves that it is whole.
 const WRAPPED_BYTES: usize = KEY_BYTES + 16;
 const HEAD_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES + WRAPPED_BYTES + NONCE_BYTES;
+
+/// The longest name of a named secret, in bytes.
+const NAME_BYTES_MAX: usize = 60;
+
+/// The longest named secret, in bytes.
+const SECRET_BYTES_MAX: usize = 4096;
 
 /// What a secret is for: it opens with exactly these again.
 pub(crate) struct Context(Vec<u8>);
@@ -55,6 +61,11 @@ impl Context {
     /// What the second factor of a user is made of.
     pub(crate) fn second_factor(node: uuid::Uuid, login: &str) -> Context {
         Context::of(&["second factor", &node.to_string(), login])
+    }
+
+    /// A secret that `stet.toml` calls by its name.
+    pub(crate) fn named(node: uuid::Uuid, name: &str) -> Context {
+        Context::of(&["named secret", &node.to_string(), name])
     }
 
     /// Texts, each with its length, so that no two lists of them are the same bytes.
@@ -178,6 +189,7 @@ impl App {
                 let what = match place.kind {
                     SecretKind::Connection => format!("connection `{}`", place.name),
                     SecretKind::SecondFactor => format!("the second factor of `{}`", place.name),
+                    SecretKind::Named => format!("the secret `{}`", place.name),
                 };
                 // One damaged secret is the matter of its owner; another key is that of the node.
                 if reason == DAMAGED {
@@ -221,10 +233,70 @@ impl App {
         Ok((count, path))
     }
 
+    /// Seals a secret under a name that `stet.toml` calls it by, in the place of one that may be there.
+    ///
+    /// # Errors
+    /// When the actor is no administrator, the name or the secret is none, or the node has no key.
+    pub async fn set_named_secret(&self, actor: &Actor, name: &str, secret: &str) -> Result<(), AppError> {
+        self.require_administrator(actor)?;
+        let mut letters = name.bytes();
+        let is_name = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && name.len() <= NAME_BYTES_MAX
+            && letters.all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'-'));
+        if !is_name {
+            return Err(AppError::Invalid(format!(
+                "`{}` cannot be the name of a secret: use 1 to {NAME_BYTES_MAX} letters, digits, `_` and `-`, and begin with a letter",
+                name.escape_debug()
+            )));
+        }
+        if secret.is_empty() || secret.len() > SECRET_BYTES_MAX {
+            return Err(AppError::Invalid(format!("a secret has 1 to {SECRET_BYTES_MAX} bytes")));
+        }
+        let sealed = self.inner.keys.seal(&Context::named(self.inner.node_id, name), secret.as_bytes())?;
+        let named = NamedSecret {
+            name: name.to_owned(),
+            changed_at: self.inner.clock.now(),
+            changed_by: actor.login.to_string(),
+        };
+        let entry = self.entry(actor, "secrets.set", format!("secret {name}"), "");
+        Ok(self.inner.node.audited(entry).put_named_secret(named, sealed).await?)
+    }
+
+    /// The named secrets, without what is secret.
+    ///
+    /// # Errors
+    /// When the actor is no administrator.
+    pub async fn named_secrets(&self, actor: &Actor) -> Result<Vec<NamedSecret>, AppError> {
+        self.require_administrator(actor)?;
+        Ok(self.inner.node.named_secrets().await?)
+    }
+
+    /// Takes a named secret away.
+    ///
+    /// # Errors
+    /// When the actor is no administrator, or there is no such secret.
+    pub async fn remove_named_secret(&self, actor: &Actor, name: &str) -> Result<(), AppError> {
+        self.require_administrator(actor)?;
+        if self.inner.node.named_secret(name).await?.is_none() {
+            return Err(AppError::not_found(format!("secret `{}`", name.escape_debug())));
+        }
+        let entry = self.entry(actor, "secrets.remove", format!("secret {name}"), "");
+        self.inner.node.audited(entry).delete_named_secret(name).await?;
+        Ok(())
+    }
+
+    /// A named secret; why there is none, in words without anything of it.
+    pub(crate) async fn named_secret(&self, name: &str) -> Result<Vec<u8>, String> {
+        let sealed = self.inner.node.named_secret(name).await.map_err(|error| error.to_string())?;
+        let sealed = sealed.ok_or_else(|| format!("the secret `{name}` is not set: `stet secrets set {name}`"))?;
+        self.inner.keys.open(&Context::named(self.inner.node_id, name), &sealed)
+    }
+
     /// What a sealed secret is for; none when that is no longer there.
     fn context_of(&self, place: &SecretPlace, connections: &[stet_store::node::StoredConnection]) -> Option<Context> {
         match place.kind {
             SecretKind::SecondFactor => Some(Context::second_factor(self.inner.node_id, &place.name)),
+            SecretKind::Named => Some(Context::named(self.inner.node_id, &place.name)),
             SecretKind::Connection => {
                 let found = connections.iter().find(|connection| connection.name == place.name)?;
                 Some(Context::connection(

@@ -6,9 +6,9 @@ use stet_domain::{Actor, LogDate, ProjectKey, WebappName};
 use stet_engine::live::{GROUPS_MAX, PAGE_ROWS_MAX};
 
 use crate::App;
-use crate::EditlogStatus;
 use crate::clock::after_s;
 use crate::error::AppError;
+use crate::{EditlogStatus, PushStatus};
 
 /// How the node stands.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct NodeStatus {
     pub webapps: Vec<OpenTable>,
     /// The editlogs in databases, by project and original.
     pub editlogs: Vec<EditlogStatus>,
+    /// The places that checkpoints are pushed to, in the order of `stet.toml`.
+    pub pushes: Vec<PushStatus>,
     /// The memory of the process; none where the system does not tell.
     pub process: Option<ProcessMemory>,
     /// The limits that hold.
@@ -111,6 +113,7 @@ impl App {
         Ok(NodeStatus {
             webapps,
             editlogs: self.editlog_statuses(),
+            pushes: self.place_statuses(),
             process: process_memory(),
             limits: TableLimits {
                 order_bytes_max: limits.order_bytes_max() as u64,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
-use stet_app::{App, Evidence};
+use stet_app::{App, Evidence, KeptAt};
 use stet_domain::Actor;
 use stet_editlog::bundle::{self, BundleError, Expectations};
 use stet_editlog::note::parse_keys;
@@ -48,9 +48,13 @@ pub(crate) struct VerifyArguments {
     /// A checkpoint of this log that was kept elsewhere; can be given several times
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// A folder that checkpoints and hashes of this log were pushed to [default: those of `[sealing]` in stet.toml]
-    #[arg(long, value_name = "DIR", requires = "dataset")]
-    kept: Option<PathBuf>,
+    /// Where checkpoints and hashes of this log were pushed to: its folder, or s3://BUCKET/PREFIX of stet.toml [default: all
+    /// places of `[sealing]` in stet.toml]
+    #[arg(long, visible_alias = "kept", value_name = "PLACE", requires = "dataset")]
+    checkpoints: Option<KeptAt>,
+    /// The public keys of witnesses, one on each line, to be told what they signed [default: those of stet.toml]
+    #[arg(long, value_name = "FILE", conflicts_with = "proof")]
+    witness_keys: Option<PathBuf>,
     /// The public keys whose signatures count, one on each line [default: this node's, or those in the bundle]
     #[arg(long, value_name = "FILE")]
     trusted_keys: Option<PathBuf>,
@@ -80,6 +84,7 @@ pub(crate) async fn verify(global: &Global, arguments: VerifyArguments) -> Resul
     let trusted = arguments.trusted_keys.as_deref().map(read_keys).transpose()?;
     let checkpoints = arguments.checkpoint.iter().map(|path| Ok((read_small(path)?, path.display().to_string())));
     let checkpoints = checkpoints.collect::<Result<Vec<_>, Failure>>()?;
+    let witnesses = arguments.witness_keys.as_deref().map(read_keys).transpose()?;
     let format = arguments.format;
     if let Some(path) = arguments.proof {
         let trusted = trusted.ok_or_else(|| {
@@ -88,12 +93,15 @@ pub(crate) async fn verify(global: &Global, arguments: VerifyArguments) -> Resul
         return proof(&path, &trusted, &checkpoints, format);
     }
     if let Some(path) = arguments.bundle {
-        let verified = tokio::task::spawn_blocking(move || verify_bundle(&path, trusted, &checkpoints)).await;
+        let verified = tokio::task::spawn_blocking(move || {
+            verify_bundle(&path, trusted, &witnesses.unwrap_or_default(), &checkpoints)
+        })
+        .await;
         return verified.map_err(|error| Failure::no(format!("the verification broke off: {error}")))??.tell(format);
     }
     let Some(dataset) = arguments.dataset else { return Err(Failure::usage("what is to be verified?")) };
     let app = node::open(global).await?;
-    let evidence = Evidence { trusted, checkpoints, kept: arguments.kept };
+    let evidence = Evidence { trusted, checkpoints, kept: arguments.checkpoints, witnesses };
     let verified = tokio::task::spawn_blocking(move || {
         let progress = Progress::new();
         let (project, name) = (&dataset.project, &dataset.dataset);
@@ -117,12 +125,14 @@ pub(crate) async fn verify(global: &Global, arguments: VerifyArguments) -> Resul
 fn verify_bundle(
     path: &Path,
     trusted: Option<Vec<VerifierKey>>,
+    witnesses: &[VerifierKey],
     checkpoints: &[(String, String)],
 ) -> Result<Verified, Failure> {
     let file = File::open(path).map_err(|error| Failure::usage(format!("cannot open {}: {error}", path.display())))?;
     let progress = Progress::new();
     let expected = Expectations {
         trusted: trusted.as_deref(),
+        witnesses,
         checkpoints,
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         ..Expectations::default()
@@ -176,10 +186,20 @@ impl Verified {
                 let unsealed = report.unsealed.map(|unsealed| {
                     json!({ "events": unsealed.events, "oldest": unsealed.oldest_micros.and_then(time::format) })
                 });
+                let cosigned: Vec<Value> = report
+                    .cosigned
+                    .iter()
+                    .map(|cosigned| {
+                        json!({
+                            "witness": cosigned.witness.name(), "key": cosigned.witness.to_string(),
+                            "events": cosigned.size, "at": seconds_date(cosigned.time_s),
+                        })
+                    })
+                    .collect();
                 output::print_json(&json!({
                     "whole": whole, "origin": origin, "events": report.events, "sealed": report.sealed, "findings": findings,
                     "more_findings": report.more, "erased": report.erased, "unsealed": unsealed, "protection": protection,
-                    "notes": notes,
+                    "cosigned": cosigned, "notes": notes,
                 }))?;
             }
             PrintFormat::Text => {
@@ -194,6 +214,9 @@ impl Verified {
                 }
                 if let Some(unsealed) = report.unsealed {
                     output::print(&unsealed.to_string())?;
+                }
+                for cosigned in &report.cosigned {
+                    output::print(&shown_word(&cosigned.to_string()))?;
                 }
                 if report.erased > 0 {
                     output::print(&format!("ERASED: personal data of {} events, by logged erasures", report.erased))?;
@@ -210,6 +233,10 @@ impl Verified {
         }
         if whole { Ok(()) } else { Err(Failure::Printed) }
     }
+}
+
+fn seconds_date(seconds: u64) -> Option<String> {
+    i64::try_from(seconds).ok()?.checked_mul(1_000_000).and_then(time::format)
 }
 
 fn finding_view(finding: &Finding) -> Value {
@@ -369,7 +396,7 @@ pub(crate) fn keys(app: &App, actor: &Actor, format: PrintFormat) -> Result<(), 
 pub(crate) async fn push(app: App, format: PrintFormat) -> Result<(), Failure> {
     if app.config().sealing.push.is_empty() {
         return Err(Failure::usage(
-            "stet.toml names no place to push to: add `[sealing]` and `push = [{ folder = \"/somewhere/else\" }]`",
+            "stet.toml names no place to push to: add `[sealing]` and `push = [{ folder = \"/somewhere/else\" }]`; docs/node.md has the other places",
         ));
     }
     let pushed = tokio::task::spawn_blocking(move || app.push_checkpoints()).await;

@@ -1,10 +1,15 @@
-//! `stet secrets`: the key that seals the passwords of connections and what second factors are made of.
+//! `stet secrets`: the key that seals the passwords of connections and what second factors are made of, and secrets that
+//! `stet.toml` calls by name.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::Global;
 use crate::failure::Failure;
-use crate::{node, output};
+use crate::node;
+use crate::output::{self, PrintFormat};
+use crate::password::PasswordArguments;
+use crate::table::Table;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -13,6 +18,24 @@ pub(crate) enum Command {
         /// Write the new key into this new file, for a key that is kept elsewhere (a credential of systemd, the environment)
         #[arg(long, value_name = "FILE")]
         new_key_file: Option<PathBuf>,
+    },
+    /// Seal a secret under a name that stet.toml calls it by, such as the secret key of S3-compatible storage
+    Set {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        password: PasswordArguments,
+    },
+    /// List the names of sealed secrets; what is secret is never shown
+    List {
+        /// How to print them
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
+    },
+    /// Take a sealed secret away
+    Remove {
+        /// Its name
+        name: String,
     },
     /// Check that the node has the key to all its secrets; exit code 2 if it has not
     Check,
@@ -29,6 +52,43 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 output::note("Put it into the place of the old one before the node needs a secret again.");
             }
             Ok(())
+        }
+        Command::Set { name, password } => {
+            let secret = password.read(&format!("the secret {name}"))?;
+            app.set_named_secret(&node::actor(), &name, &secret).await?;
+            output::print(&format!("Sealed the secret {name}"))
+        }
+        Command::List { format } => {
+            let secrets = app.named_secrets(&node::actor()).await?;
+            match format {
+                PrintFormat::Json => {
+                    let views: Vec<_> = secrets
+                        .iter()
+                        .map(|secret| {
+                            serde_json::json!({
+                                "name": secret.name, "changed_at": secret.changed_at.to_string(),
+                                "changed_by": secret.changed_by,
+                            })
+                        })
+                        .collect();
+                    output::print_json(&serde_json::json!({ "secrets": views }))
+                }
+                PrintFormat::Text => {
+                    let mut table = Table::of_texts(&["name", "set at", "by"]);
+                    for secret in &secrets {
+                        table.words([
+                            Cow::Borrowed(secret.name.as_str()),
+                            Cow::Owned(secret.changed_at.to_string()),
+                            Cow::Borrowed(secret.changed_by.as_str()),
+                        ]);
+                    }
+                    output::print_table(&table)
+                }
+            }
+        }
+        Command::Remove { name } => {
+            app.remove_named_secret(&node::actor(), &name).await?;
+            output::print(&format!("Took the secret {name} away"))
         }
         Command::Check => {
             app.check_secrets().await?;

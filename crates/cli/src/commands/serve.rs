@@ -56,22 +56,26 @@ pub(crate) async fn until_interrupted(app: App, listener: TcpListener, interrupt
         interrupt.wait().await;
         tracing::info!("stopping");
     };
-    let pushing = tokio::spawn(push_checkpoints(app.clone()));
+    let mut pushing = tokio::task::JoinSet::new();
+    for place in 0..app.push_places() {
+        pushing.spawn(push_checkpoints(app.clone(), place));
+    }
     let served = stet_server::serve(app.clone(), listener, stop).await;
-    pushing.abort();
+    pushing.abort_all();
     // What was edited last is kept elsewhere too. A failure is in the log.
     let _ = tokio::task::spawn_blocking(move || app.push_checkpoints()).await;
     served.map_err(|error| Failure::no(format!("the server failed: {error}")))
 }
 
-/// Copies new checkpoints to the places that `stet.toml` names, as long as the node is served.
-async fn push_checkpoints(app: App) {
+/// Pushes new checkpoints to the place of this number in `stet.toml`, as long as the node is served. A place that is slow
+/// keeps no other waiting.
+async fn push_checkpoints(app: App, place: usize) {
     let mut interval = tokio::time::interval(Duration::from_secs(PUSH_INTERVAL_S));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let app = app.clone();
         // What fails is in the log; the next time may do better.
-        let _ = tokio::task::spawn_blocking(move || app.push_checkpoints()).await;
+        let _ = tokio::task::spawn_blocking(move || app.push_to(place)).await;
     }
 }

@@ -23,6 +23,8 @@ pub struct Expectations<'a> {
     pub origin: Option<&'a str>,
     /// Signed checkpoints that were kept elsewhere, each with where.
     pub checkpoints: &'a [(String, String)],
+    /// The witnesses whose cosignatures are looked for.
+    pub witnesses: &'a [VerifierKey],
     /// The hashes of leaves that were kept elsewhere.
     pub hashes: Option<&'a mut dyn Iterator<Item = Hash>>,
     /// How many threads may hash.
@@ -110,9 +112,10 @@ pub fn verify(
         checkpoints.push(text(CHECKPOINTS, note)?);
     }
     let outside = expected.checkpoints.iter().map(|(note, place)| (note.as_str(), Kept::Outside(place.clone())));
-    let verifier = Verifier::new(
+    let verifier = Verifier::witnessed(
         &manifest.origin,
         expected.trusted.unwrap_or(&keys),
+        expected.witnesses,
         checkpoints.iter().map(|note| (note.as_str(), Kept::Inside)).chain(outside),
     );
     let mut body = Body {

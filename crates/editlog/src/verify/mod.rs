@@ -10,15 +10,17 @@
 mod align;
 mod report;
 
+use std::collections::BTreeMap;
+
 use crate::chain::{ChainBreak, Chains};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::erasure::Erasures;
 use crate::event::Event;
 use crate::hash::Hash;
-use crate::note::{NoteError, VerifierKey};
+use crate::note::{Note, NoteError, VerifierKey};
 use crate::tree::Tree;
 
-pub use self::report::{Finding, Report, Unsealed};
+pub use self::report::{Cosigned, Finding, Report, Unsealed};
 
 use self::align::{Aligner, Mismatches};
 
@@ -42,6 +44,8 @@ pub enum Kept {
 struct Anchor {
     checkpoint: Checkpoint,
     kept: Kept,
+    /// The witnesses who signed it, and when.
+    cosigned: Vec<(VerifierKey, u64)>,
     /// Whether the root is that of the hashes the log's owner stores; none before so many were seen.
     stored: Option<bool>,
     /// Whether the root is that of the events themselves.
@@ -85,6 +89,17 @@ impl Verifier {
         trusted: &[VerifierKey],
         checkpoints: impl IntoIterator<Item = (&'a str, Kept)>,
     ) -> Verifier {
+        Verifier::witnessed(origin, trusted, &[], checkpoints)
+    }
+
+    /// As [`Verifier::new`], and tells which of these witnesses signed states of this log. A cosignature that claims to be
+    /// by one of them and is not is a finding.
+    pub fn witnessed<'a>(
+        origin: &str,
+        trusted: &[VerifierKey],
+        witnesses: &[VerifierKey],
+        checkpoints: impl IntoIterator<Item = (&'a str, Kept)>,
+    ) -> Verifier {
         let mut findings = Vec::new();
         let mut anchors = Vec::new();
         let mut checkpoints: Vec<_> = checkpoints.into_iter().collect();
@@ -92,9 +107,17 @@ impl Verifier {
         for (note, kept) in checkpoints.into_iter().take(CHECKPOINTS_MAX) {
             match Checkpoint::open(note, origin, trusted) {
                 Ok(checkpoint) => {
+                    let cosigned = match cosigned(note, witnesses) {
+                        Ok(cosigned) => cosigned,
+                        Err(error) => {
+                            findings.push(forged(note, kept.clone(), &error.into()));
+                            Vec::new()
+                        }
+                    };
                     anchors.push(Anchor {
                         checkpoint,
                         kept,
+                        cosigned,
                         stored: None,
                         events: None,
                         reference: None,
@@ -256,7 +279,21 @@ impl Verifier {
                 .filter(|anchor| anchor.checkpoint.size == covered)
                 .find_map(|anchor| anchor.next_date_micros),
         });
-        Report { events: self.events, sealed, findings, more, erased, unsealed }
+        let cosigned = self.cosigned();
+        Report { events: self.events, sealed, findings, more, erased, unsealed, cosigned }
+    }
+
+    /// For each witness the largest state of this very log that it signed.
+    fn cosigned(&self) -> Vec<Cosigned> {
+        let mut found: BTreeMap<String, Cosigned> = BTreeMap::new();
+        for anchor in self.anchors.iter().filter(|anchor| anchor.events == Some(true)) {
+            for (witness, time_s) in &anchor.cosigned {
+                let cosigned = Cosigned { witness: witness.clone(), size: anchor.checkpoint.size, time_s: *time_s };
+                // They are sorted by size.
+                found.insert(witness.to_string(), cosigned);
+            }
+        }
+        found.into_values().collect()
     }
 
     /// What the checkpoints say about the log as a whole.
@@ -388,6 +425,15 @@ impl Trees {
             }
         }
     }
+}
+
+fn cosigned(note: &str, witnesses: &[VerifierKey]) -> Result<Vec<(VerifierKey, u64)>, NoteError> {
+    if witnesses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let note: Note = note.parse()?;
+    let found = note.cosignatures(witnesses)?;
+    Ok(found.into_iter().map(|found| (found.witness.clone(), found.time_s)).collect())
 }
 
 fn forged(note: &str, kept: Kept, error: &CheckpointError) -> Finding {

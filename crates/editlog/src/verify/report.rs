@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Kept;
 use crate::chain::ChainBreak;
+use crate::note::VerifierKey;
 use crate::time;
 
 /// Something that is wrong, with its place. Its `Display` is a sentence.
@@ -145,6 +146,28 @@ impl fmt::Display for Unsealed {
     }
 }
 
+/// That a witness signed a state of the log, which the events make. Its `Display` is a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cosigned {
+    /// Who.
+    pub witness: VerifierKey,
+    /// How many events the log had then.
+    pub size: u64,
+    /// When, by the witness's clock, in seconds since 1970.
+    pub time_s: u64,
+}
+
+impl fmt::Display for Cosigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "COSIGNED: {} has signed the first {} events", self.witness.name(), self.size)?;
+        let micros = i64::try_from(self.time_s).ok().and_then(|seconds| seconds.checked_mul(1_000_000));
+        match micros.and_then(time::format) {
+            Some(date) => write!(f, ", at {date}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -160,6 +183,8 @@ pub struct Report {
     pub erased: u64,
     /// The events that no checkpoint covers.
     pub unsealed: Option<Unsealed>,
+    /// For each witness that was asked about and signed a state of this log, the largest one.
+    pub cosigned: Vec<Cosigned>,
 }
 
 impl Report {

@@ -1,8 +1,8 @@
 //! How the node stands.
 
 use serde::Serialize;
-use stet_app::EditlogStatus;
 use stet_app::webapp::{NodeStatus, OpenTable};
+use stet_app::{EditlogStatus, PushStatus};
 use utoipa::ToSchema;
 
 /// How the node stands. Sizes are in bytes.
@@ -14,6 +14,8 @@ pub(crate) struct StatusView {
     webapps: Vec<OpenTableView>,
     /// The editlogs in databases, by project and original dataset.
     editlogs: Vec<EditlogStatusView>,
+    /// The places that checkpoints are pushed to, without sizes.
+    pushes: Vec<PushStatusView>,
     /// What the process has in memory, with the pages of files that are mapped; null where the system does not tell.
     resident_bytes: Option<u64>,
     /// What of that is its own.
@@ -85,6 +87,36 @@ impl From<EditlogStatus> for EditlogStatusView {
     }
 }
 
+/// How a log, or all of them, stand at a place that checkpoints are pushed to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PushStatusView {
+    /// How the place is called.
+    place: String,
+    /// `folder`, `s3` or `witness`.
+    kind: &'static str,
+    /// How many events the checkpoint there covers; null if that is not known since the node started.
+    size: Option<u64>,
+    /// When that was last so.
+    reached_at: Option<String>,
+    /// Why the last push failed; null if it did not.
+    failure: Option<String>,
+    /// Since when pushes have failed.
+    failing_since: Option<String>,
+}
+
+impl From<PushStatus> for PushStatusView {
+    fn from(status: PushStatus) -> PushStatusView {
+        PushStatusView {
+            place: status.place,
+            kind: status.kind,
+            size: status.size,
+            reached_at: status.reached_at.map(|date| date.to_string()),
+            failure: status.failure,
+            failing_since: status.failing_since.map(|date| date.to_string()),
+        }
+    }
+}
+
 /// The limits that hold.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusLimitsView {
@@ -103,6 +135,7 @@ impl StatusView {
             version: env!("CARGO_PKG_VERSION"),
             webapps: status.webapps.into_iter().map(OpenTableView::from).collect(),
             editlogs: status.editlogs.into_iter().map(EditlogStatusView::from).collect(),
+            pushes: status.pushes.into_iter().map(PushStatusView::from).collect(),
             resident_bytes: status.process.map(|memory| memory.resident_bytes),
             own_bytes: status.process.map(|memory| memory.own_bytes),
             streams,

@@ -18,6 +18,7 @@ mod project_access;
 mod provider;
 mod proxies;
 mod public;
+mod pushing;
 mod reload;
 mod row_api;
 mod rows_and_columns;

@@ -10,7 +10,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use sha2::{Digest, Sha256};
 use stet_domain::LogDate;
-use stet_editlog::tree::Tree;
+use stet_editlog::tree::{Subtrees, Tree, consistency_proof};
 use stet_editlog::{Checkpoint, Hash, SignerKey};
 
 use std::sync::Arc;
@@ -185,6 +185,19 @@ impl NodeDatabase {
         .await
     }
 
+    /// The consistency proof between the trees of `old_size` and `size` entries; none if the old tree is the larger one, or
+    /// there are not so many. It reads the entries that the proof is over.
+    pub async fn prove_audit_consistency(&self, old_size: u64, size: u64) -> Result<Option<Vec<Hash>>, StoreError> {
+        self.read(move |connection| {
+            let count: i64 = connection.query_row("SELECT count(*) FROM audit_events", [], |row| row.get(0))?;
+            if size > count.unsigned_abs() {
+                return Ok(None);
+            }
+            Ok(consistency_proof(&Entries(connection), old_size, size)?)
+        })
+        .await
+    }
+
     /// Reads the whole trail and works out its hashes and its tree, to compare with those that are kept and with `roots`:
     /// sizes and what the root has to be there.
     pub async fn verify_audit(&self, mut roots: Vec<(u64, Hash)>) -> Result<AuditCheck, StoreError> {
@@ -216,6 +229,26 @@ impl NodeDatabase {
             Ok(check)
         })
         .await
+    }
+}
+
+/// The entries as leaves of a tree.
+struct Entries<'a>(&'a Connection);
+
+impl Subtrees for Entries<'_> {
+    type Error = rusqlite::Error;
+
+    fn subtree(&self, height: u32, index: u64) -> Result<Hash, rusqlite::Error> {
+        let (first, last) = ((index << height) + 1, (index + 1) << height);
+        let mut statement = self
+            .0
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM audit_events WHERE id BETWEEN ?1 AND ?2 ORDER BY id"))?;
+        let mut tree = Tree::new();
+        for entry in statement.query_map((first.cast_signed(), last.cast_signed()), from_row)? {
+            let entry = entry?;
+            tree.append(hashes(&FIRST, entry.id, &entry.event).0);
+        }
+        Ok(tree.root())
     }
 }
 

@@ -171,12 +171,15 @@ pub enum SecretKind {
     Connection,
     /// What the second factor of a user is made of.
     SecondFactor,
+    /// A secret that `stet.toml` calls by its name.
+    Named,
 }
 
 /// What reads the secrets of each kind.
-const SEALED: [(SecretKind, &str); 2] = [
+const SEALED: [(SecretKind, &str); 3] = [
     (SecretKind::Connection, "name, sealed_password FROM connections WHERE sealed_password IS NOT NULL ORDER BY name"),
     (SecretKind::SecondFactor, "login, sealed_secret FROM second_factors ORDER BY login"),
+    (SecretKind::Named, "name, sealed_secret FROM named_secrets ORDER BY name"),
 ];
 
 impl SecretKind {
@@ -185,6 +188,7 @@ impl SecretKind {
         match self {
             SecretKind::Connection => ("connections", "name", "sealed_password"),
             SecretKind::SecondFactor => ("second_factors", "login", "sealed_secret"),
+            SecretKind::Named => ("named_secrets", "name", "sealed_secret"),
         }
     }
 }

@@ -133,6 +133,7 @@ ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
     super::second_factors::TABLES,
     super::identities::TABLES,
     super::audit::TABLES,
+    super::outside::TABLES,
 ];
 
 /// Brings the tables to this version.

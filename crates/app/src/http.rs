@@ -1,0 +1,161 @@
+//! Requests of the node to other servers: HTTP/1.1, encrypted unless they stay on the machine. Nobody is followed elsewhere,
+//! and no more is read than an answer may have.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{HOST, HeaderName, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+
+use crate::config::is_safe_address;
+
+/// How long a server may take to answer, from connecting on.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// A server, with a connection to it that is used again while both keep it. Why something fails is told in words for
+/// administrators, which hold nothing of what was sent.
+pub(crate) struct Peer {
+    encrypted: bool,
+    host: String,
+    port: u16,
+    /// Host and port as they stand in the address and in the header `Host`.
+    authority: String,
+    connection: Mutex<Option<Open>>,
+}
+
+/// A connection that ends when it is dropped.
+struct Open {
+    sender: SendRequest<Full<Bytes>>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// What a server answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
+impl Peer {
+    /// The server of an address, which must be encrypted or stay on the machine, and the path and query in the address.
+    pub(crate) fn of(address: &str) -> Result<(Peer, String), String> {
+        let uri: Uri = address.parse().map_err(|error| format!("{address} is no address: {error}"))?;
+        let (Some(authority), true) = (uri.authority(), is_safe_address(address)) else {
+            return Err(format!("{address} is no address that is encrypted"));
+        };
+        let encrypted = uri.scheme_str() == Some("https");
+        let peer = Peer {
+            encrypted,
+            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
+            authority: authority.as_str().to_owned(),
+            connection: Mutex::new(None),
+        };
+        Ok((peer, uri.path_and_query().map_or("/", |path| path.as_str()).to_owned()))
+    }
+
+    /// Host and port as they stand in the header `Host`.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Asks once. What is asked must be harmless to ask twice: a connection that the server had closed is made anew.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, String)],
+        body: Bytes,
+    ) -> Result<Answer, String> {
+        let exchange = async {
+            let mut connection = self.connection.lock().await;
+            if let Some(mut open) = connection.take()
+                && open.sender.ready().await.is_ok()
+                && let Ok(answer) = send(&mut open, self.request(&method, path, headers, &body)?).await
+            {
+                *connection = Some(open);
+                return Ok(answer);
+            }
+            let mut open = self.connect().await?;
+            let answer = send(&mut open, self.request(&method, path, headers, &body)?).await?;
+            *connection = Some(open);
+            Ok(answer)
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or_else(|_| Err("it did not answer in time".to_owned()))
+    }
+
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(HeaderName, String)],
+        body: &Bytes,
+    ) -> Result<Request<Full<Bytes>>, String> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.authority);
+        request = request.header(USER_AGENT, "stet");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(body.clone())).map_err(|_| "the request cannot be written".to_owned())
+    }
+
+    async fn connect(&self) -> Result<Open, String> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| error.to_string())?;
+        if !self.encrypted {
+            return open(stream).await;
+        }
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
+        let stream = TlsConnector::from(tls()?).connect(name, stream).await.map_err(|error| error.to_string())?;
+        open(stream).await
+    }
+}
+
+async fn open(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Open, String> {
+    let (sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    // Its end is told by the sender.
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    Ok(Open { sender, driver })
+}
+
+async fn send(open: &mut Open, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+    let response = open.sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    Ok(Answer { status, body: body.map_err(|error| error.to_string())?.to_bytes() })
+}
+
+/// Trusts the authorities that the system trusts.
+fn tls() -> Result<Arc<ClientConfig>, String> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let mut authorities = RootCertStore::empty();
+    // Single certificates that this library cannot read are no reason not to use the others.
+    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let made = Arc::new(builder.with_root_certificates(authorities).with_no_client_auth());
+    Ok(CONFIG.get_or_init(|| made).clone())
+}
