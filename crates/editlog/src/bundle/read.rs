@@ -11,8 +11,8 @@ use crate::note::{VerifierKey, parse_keys};
 use crate::tile::{TILE_BYTES, TILE_HASHES, Tile, tile_hashes};
 use crate::verify::{CHECKPOINTS_MAX, Kept, Report, Verifier};
 
-/// Lines are hashed on several threads when a part has more of them than this for each.
-const THREAD_LINES_MIN: usize = 1_000;
+/// How many lines a thread hashes at a time.
+const THREAD_LINES: usize = 2_048;
 
 /// What the verifier of a bundle knows from elsewhere.
 #[derive(Default)]
@@ -87,7 +87,7 @@ pub fn verify(
     expected: Expectations<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<BundleReport, BundleError> {
-    let mut reader = Reader { input: &mut input, next: None };
+    let mut reader = Reader { input: &mut input, next: None, spare: Vec::new() };
     let manifest: Manifest = reader.member(MANIFEST)?.map_or(
         Err(BundleError::NotABundle("it does not begin with `manifest.json`")),
         |content| {
@@ -132,7 +132,8 @@ pub fn verify(
         if let Some(tile) = Tile::from_path(&member.name) {
             body.tile(&member.name, tile, &member.content)?;
         } else if member.name.starts_with(EVENTS) {
-            body.events(&member.name, member.content)?;
+            // The longest of the files, and the next one is as long: its memory is used again.
+            reader.spare = body.events(&member.name, member.content)?;
             progress(body.verifier.events(), manifest.events);
         } else {
             return Err(wrong(&member.name, "no bundle has a file of this name there".to_owned()));
@@ -152,6 +153,8 @@ pub fn verify(
 struct Reader<'a, R> {
     input: &'a mut R,
     next: Option<tar::Member>,
+    /// Memory for the next part of the events.
+    spare: Vec<u8>,
 }
 
 impl<R: Read> Reader<'_, R> {
@@ -159,11 +162,20 @@ impl<R: Read> Reader<'_, R> {
         if let Some(member) = self.next.take() {
             return Ok(Some(member));
         }
-        Ok(tar::next(self.input, |name| match Tile::from_path(name) {
+        let spare = std::mem::take(&mut self.spare);
+        let next = tar::next(self.input, spare, |name| match Tile::from_path(name) {
             Some(_) => TILE_BYTES as u64,
             None if name.starts_with(EVENTS) => PART_BYTES_MAX,
             None => SMALL_BYTES_MAX,
-        })?)
+        })?;
+        // Tiles are small: what was at hand for a part waits for the next one.
+        Ok(next.map(|mut member| {
+            if member.content.len() <= TILE_BYTES && member.content.capacity() > 2 * TILE_BYTES {
+                let small = member.content.clone();
+                self.spare = std::mem::replace(&mut member.content, small);
+            }
+            member
+        }))
     }
 
     /// The content of the next file, if its name begins so.
@@ -215,20 +227,34 @@ impl Body<'_> {
         self.verifier.end_hashes();
     }
 
-    fn events(&mut self, name: &str, content: Vec<u8>) -> Result<(), BundleError> {
+    /// Takes a part of the events, and gives its memory back.
+    fn events(&mut self, name: &str, content: Vec<u8>) -> Result<Vec<u8>, BundleError> {
         let content = text(name, content)?;
-        let Some(content) = content.strip_suffix('\n') else {
+        let Some(lines) = content.strip_suffix('\n') else {
             return Err(wrong(name, "its last line does not end".to_owned()));
         };
-        let lines: Vec<&str> = content.split('\n').collect();
-        let part = lines.len().div_ceil(self.threads).max(THREAD_LINES_MIN);
+        let (mut before, mut lines) = (0, lines.split('\n').peekable());
+        // Not all at once, so that a line is still at hand in the processor's own memory when it comes to its turn.
+        let mut some = Vec::new();
+        while lines.peek().is_some() {
+            some.clear();
+            some.extend(lines.by_ref().take(THREAD_LINES * self.threads));
+            self.lines(name, before, &some)?;
+            before += some.len();
+        }
+        Ok(content.into_bytes())
+    }
+
+    /// Takes lines of a part, of which `before` come before them.
+    fn lines(&mut self, name: &str, before: usize, lines: &[&str]) -> Result<(), BundleError> {
         let hashed = std::thread::scope(|scope| {
-            let mut parts = lines.chunks(part).enumerate();
+            let mut parts = lines.chunks(THREAD_LINES).enumerate();
             // The first part is this thread's own.
             let first = parts.next();
-            let others: Vec<_> =
-                parts.map(|(number, lines)| scope.spawn(move || hash_lines(number * part, lines))).collect();
-            let mut hashed = vec![first.map_or(Ok(Vec::new()), |(_, lines)| hash_lines(0, lines))];
+            let others: Vec<_> = parts
+                .map(|(number, lines)| scope.spawn(move || hash_lines(before + number * THREAD_LINES, lines)))
+                .collect();
+            let mut hashed = vec![first.map_or(Ok(Vec::new()), |(_, lines)| hash_lines(before, lines))];
             let panicked = |_| Err((0, "it could not be hashed".to_owned()));
             hashed.extend(others.into_iter().map(|other| other.join().unwrap_or_else(panicked)));
             hashed

@@ -42,8 +42,13 @@ pub(super) enum TarError {
     TooLong { name: String, bytes: u64, bytes_max: u64 },
 }
 
-/// Reads the next file; none at the end. `bytes_max` says how long a file of a name may be.
-pub(super) fn next(input: &mut impl Read, bytes_max: impl Fn(&str) -> u64) -> Result<Option<Member>, TarError> {
+/// Reads the next file into `content`, which is emptied first; none at the end. `bytes_max` says how long a file of a name
+/// may be.
+pub(super) fn next(
+    input: &mut impl Read,
+    mut content: Vec<u8>,
+    bytes_max: impl Fn(&str) -> u64,
+) -> Result<Option<Member>, TarError> {
     let mut header = [0; BLOCK];
     input.read_exact(&mut header).map_err(cut)?;
     if header == [0; BLOCK] {
@@ -67,7 +72,7 @@ pub(super) fn next(input: &mut impl Read, bytes_max: impl Fn(&str) -> u64) -> Re
         return Err(TarError::TooLong { name, bytes, bytes_max });
     }
     // Grows with what is really there, so that a false length costs no memory.
-    let mut content = Vec::new();
+    content.clear();
     let read = input.by_ref().take(bytes).read_to_end(&mut content).map_err(TarError::Io)?;
     if read as u64 != bytes {
         return Err(TarError::NotTar);

@@ -102,6 +102,7 @@ fn hashes_and_checkpoints_kept_elsewhere_are_held_against_a_bundle() {
     let trusted = [signer().verifier().clone()];
     let verdicts = |bytes: &[u8]| -> Vec<String> {
         let expected = Expectations {
+            witnesses: &[],
             trusted: Some(&trusted),
             origin: Some(ORIGIN),
             checkpoints: &kept,
