@@ -277,3 +277,25 @@ async fn a_reset_takes_events_and_seal_and_is_refused_after_the_first_edit_where
     let report = verify(&place).await;
     assert!(report.is_whole() && report.events == 3, "{report:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_events_are_sealed_a_few_at_a_time_and_in_order() {
+    let place = PostgresPlace::new();
+    let editlogs = place.open(sealing());
+    editlogs.initialise(&strikes()).await.unwrap();
+    let log = editlogs.editlog(&strikes()).await.unwrap();
+    let large = "ä".repeat(3 * 1024 * 1024);
+    for n in 0..5 {
+        let event = update(&n.to_string(), "size", Some(&large));
+        log.append(Append { atomic: true, events: vec![(event, Expected::Any)] }).await.unwrap();
+    }
+    sealed_up_to(&place, 5).await;
+    let report = verify(&place).await;
+    assert!(report.is_whole() && report.sealed == Some(5), "{report:?}");
+    // Three of them have more than 16 MiB together.
+    let sizes: Vec<u64> = with_sealed(&place, |log| {
+        log.checkpoints(10).unwrap().iter().map(|note| Checkpoint::peek(note).unwrap().size).collect()
+    })
+    .await;
+    assert!(sizes.contains(&5), "{sizes:?}");
+}

@@ -83,8 +83,14 @@ impl SealSql {
                  FROM (SELECT * FROM {log} WHERE id > $1 ORDER BY id LIMIT $2) AS events
                  LEFT JOIN (SELECT id AS leaf, secrets AS leaf_secrets FROM {leaves}) AS leaves ON leaf = id ORDER BY id"
             ),
+            // The next events, at most so many, and no more after those that have so many bytes together.
             events_alone: format!(
-                "SELECT {columns}, secrets, writer, wseq, wprev FROM {log} WHERE id > $1 ORDER BY id LIMIT $2"
+                "SELECT {columns}, secrets, writer, wseq, wprev FROM
+                   (SELECT *, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - bytes AS before FROM
+                     (SELECT {columns}, secrets, writer, wseq, wprev, octet_length(key) + coalesce(octet_length(value), 0)
+                             + coalesce(octet_length(previous), 0) + coalesce(octet_length(reason), 0) AS bytes
+                      FROM {log} WHERE id > $1 ORDER BY id LIMIT $2) AS events) AS counted
+                 WHERE before < $3 ORDER BY id"
             ),
             last_event: format!("SELECT coalesce(max(id), 0) FROM {log}"),
             progress: format!(

@@ -26,6 +26,9 @@ use crate::postgres::{PostgresConfig, quoted};
 /// How many events are sealed in one transaction, with one checkpoint.
 const SEAL_EVENTS: i64 = 4_096;
 
+/// How many bytes of text these events may have: no more are read than one event beyond that.
+const SEAL_BYTES: i64 = 16 * 1024 * 1024;
+
 /// How often a log is looked at. Together with one transaction this is well below a second.
 const SEAL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -181,7 +184,7 @@ fn sealing_role(config: &PostgresConfig, client: &mut Client, sql: &LogSql) -> R
     Ok((!may).then(|| sql.roles(config).sealer))
 }
 
-/// Seals up to [`SEAL_EVENTS`] events and signs the tree, in one transaction; the tree and what of it is signed.
+/// Seals up to [`SEAL_EVENTS`] events, or [`SEAL_BYTES`] of them, and signs the tree, in one transaction; the tree and what of it is signed.
 fn step(
     shared: &Shared,
     sealing: &Sealing,
@@ -230,7 +233,7 @@ fn append(shared: &Shared, transaction: &mut Transaction<'_>, sql: &LogSql, tree
     let config = &*shared.config;
     let writing = |error| StoreError::from_postgres(config, Doing::Writing, error);
     let from = tree.size().cast_signed();
-    let rows = transaction.query(&sql.seal.events_alone, &[&from, &SEAL_EVENTS]).map_err(writing)?;
+    let rows = transaction.query(&sql.seal.events_alone, &[&from, &SEAL_EVENTS, &SEAL_BYTES]).map_err(writing)?;
     if rows.is_empty() {
         return Ok(());
     }
