@@ -25,17 +25,33 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
     },
-    /// Print all entries that fit as JSON lines, newest first
+    /// Print all entries that fit, newest first
     Export {
         #[command(flatten)]
         query: QueryArguments,
+        /// An object on each line, or one list
+        #[arg(long, value_enum, default_value_t)]
+        format: ExportFormat,
     },
     /// Check that no entry was altered, added, taken out or cut off: exit code 1 if one was
     Verify {
         /// Also compare with a checkpoint that was kept elsewhere
         #[arg(long, value_name = "FILE")]
         checkpoint: Vec<PathBuf>,
+        /// How to print what was found
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
     },
+}
+
+/// How entries are exported.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A JSON object on each line.
+    #[default]
+    Jsonl,
+    /// One JSON list.
+    Json,
 }
 
 /// Which entries.
@@ -96,19 +112,28 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 }
             }
         }
-        Command::Export { query } => {
+        Command::Export { query, format } => {
             let (query, mut before) = (query.query(), None);
+            let is_list = matches!(format, ExportFormat::Json);
+            let mut separator = if is_list { "[" } else { "" };
             loop {
                 let events = app.export_audit(&actor, query.clone(), before).await?;
-                let Some(last) = events.last() else { return Ok(()) };
+                let Some(last) = events.last() else {
+                    return match (is_list, before) {
+                        (false, _) => Ok(()),
+                        (true, None) => output::print("[]"),
+                        (true, Some(_)) => output::print("]"),
+                    };
+                };
                 before = Some(last.id);
                 for event in &events {
                     let line = serde_json::to_string(&AuditLine::from(event)).map_err(stet_app::AppError::internal)?;
-                    output::print(&line)?;
+                    output::print(&format!("{separator}{line}"))?;
+                    separator = if is_list { "," } else { "" };
                 }
             }
         }
-        Command::Verify { checkpoint } => {
+        Command::Verify { checkpoint, format } => {
             let mut given = Vec::new();
             for path in checkpoint {
                 let note = std::fs::read_to_string(&path)
@@ -116,6 +141,13 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 given.push((note, path.display().to_string()));
             }
             let found = app.verify_audit(&actor, given).await?;
+            if let PrintFormat::Json = format {
+                output::print_json(&serde_json::json!({
+                    "whole": found.problems.is_empty(), "entries": found.entries, "sealed": found.sealed,
+                    "problems": found.problems, "compared_with": found.outside,
+                }))?;
+                return if found.problems.is_empty() { Ok(()) } else { Err(Failure::Printed) };
+            }
             if !found.problems.is_empty() {
                 return Err(Failure::no(found.problems.join("\n")));
             }

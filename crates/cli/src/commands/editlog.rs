@@ -68,6 +68,9 @@ pub(crate) enum Command {
         /// A file with the connection URL of an administrator of the database; it is used once and kept nowhere
         #[arg(long, value_name = "FILE", requires = "secure")]
         admin_url_file: Option<PathBuf>,
+        /// How to print what was done
+        #[arg(long, value_enum, default_value_t)]
+        format: PrintFormat,
     },
     /// Print the script that makes the editlog securely, for an administrator of its database
     Sql {
@@ -176,14 +179,25 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let _lock = node::ServeLock::take(app.folder().root())?;
             erase::run(&app, &actor, *arguments).await
         }
-        Command::Init { dataset, secure, admin_url_file } => {
-            editlog_of(&app, &actor, &dataset)?;
+        Command::Init { dataset, secure, admin_url_file, format } => {
+            let editlog = editlog_of(&app, &actor, &dataset)?;
             match admin_url_file.filter(|_| secure) {
-                Some(file) => init_securely(&app, &actor, &dataset, &file).await,
+                Some(file) => init_securely(&app, &actor, &dataset, &file, format).await,
                 None => {
                     let was_there = app.initialise_editlog(&actor, &dataset.project, &dataset.dataset).await?;
-                    output::note(if was_there { "the editlog is there already" } else { "the editlog is made" });
-                    Ok(())
+                    match format {
+                        PrintFormat::Json => output::print_json(&serde_json::json!({
+                            "project": dataset.project, "editlog": editlog, "made": !was_there
+                        })),
+                        PrintFormat::Text => {
+                            output::note(if was_there {
+                                "the editlog is there already"
+                            } else {
+                                "the editlog is made"
+                            });
+                            Ok(())
+                        }
+                    }
                 }
             }
         }
@@ -236,6 +250,7 @@ async fn init_securely(
     actor: &Actor,
     dataset: &DatasetArgument,
     file: &std::path::Path,
+    format: PrintFormat,
 ) -> Result<(), Failure> {
     let url = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
@@ -244,7 +259,7 @@ async fn init_securely(
     }
     let (project, name) = (&dataset.project, &dataset.dataset);
     let check = app.initialise_editlog_securely(actor, project, name, url).await?;
-    print_check(&check, PrintFormat::Text)
+    print_check(&check, format)
 }
 
 fn print_check(check: &EditlogCheck, format: PrintFormat) -> Result<(), Failure> {
