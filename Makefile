@@ -8,7 +8,7 @@ STET := $(CARGO_TARGET_DIR)/release/stet
 WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) \
 	web/index.html web/package.json web/package-lock.json web/vite.config.ts web/tsconfig.json web/svelte.config.js
 
-.PHONY: help demo build web test test-rust test-web test-browser lint bench fmt clean
+.PHONY: help demo build web test test-rust test-web test-browser lint bench soak fmt clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,10 @@ lint: ## Check the form of all code, and nothing else
 bench: build ## Measure Stet
 	cargo build --release --locked --package stet-server --example edit_load
 	@bench/run $(BENCH_ARGS)
+
+soak: build ## Kill the server at random moments and count what is lost (SOAK_ARGS="--kills 10000")
+	@scripts/need-postgres
+	@STET=$(STET) scripts/soak $(SOAK_ARGS)
 
 fmt: ## Bring all code into form
 	cargo fmt --all
