@@ -62,6 +62,9 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await page.goto('/projects/BIRDSTRIKES/webapps/correct-strikes/log?user=admin');
       await expect(page.locator('tbody tr')).toHaveCount(1);
       await noViolations(page);
+      await page.getByRole('region', { name: 'Seal of the log' }).locator('summary').click();
+      await expect(page.getByRole('button', { name: 'Verify now' })).toBeVisible();
+      await noViolations(page);
       await page.getByRole('button', { name: 'Take these back…' }).click();
       await expect(page.getByRole('dialog').locator('tbody tr')).toHaveCount(1);
       await noViolations(page);

@@ -1,8 +1,6 @@
-//! The node's audit trail: writing to it, searching it, and shipping it to a file.
+//! The node's audit trail: writing to it, searching it, and verifying it. `shipping` sends it elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 use stet_domain::Actor;
@@ -11,7 +9,7 @@ use stet_store::node::NewAuditEvent;
 pub use stet_store::node::{AuditEvent, AuditOutcome, AuditQuery};
 
 use crate::App;
-use crate::error::{AppError, Chain};
+use crate::error::AppError;
 
 /// The most entries in one answer.
 pub const AUDIT_EVENTS_MAX: usize = 1_000;
@@ -21,9 +19,6 @@ const EXPORT_EVENTS_AT_ONCE: usize = 5_000;
 
 /// The most checkpoints of its own that a verification compares the trail with: the last ones.
 const OWN_CHECKPOINTS_MAX: usize = 2_000;
-
-/// How often the trail is looked at for entries to ship.
-const SHIP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the verification of the audit trail found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -228,90 +223,4 @@ impl App {
     pub(crate) fn audit_origin(&self) -> String {
         format!("{}/audit", self.inner.sealing_key.verifier().name())
     }
-
-    /// Ships the audit trail to the file of `[audit]` in `stet.toml`, one JSON object on a line, for ever; ends at once when
-    /// there is none. What was written while the node stood still is shipped as well: the file's last line tells where to
-    /// go on. If the file is moved away, a new one is begun with the next entry.
-    pub async fn ship_audit(&self) {
-        let Some(file) = &self.inner.config.audit.file else { return };
-        let path = self.inner.folder.resolve(file);
-        let mut shipped: Option<i64> = None;
-        let mut version = None;
-        let mut look = tokio::time::interval(SHIP_INTERVAL);
-        loop {
-            look.tick().await;
-            let now = self.inner.node.version().ok();
-            if now.is_some() && now == version {
-                continue;
-            }
-            match self.ship(&path, &mut shipped).await {
-                Ok(()) => version = now,
-                Err(error) => tracing::error!(error = %Chain(&error), "the audit trail cannot be shipped"),
-            }
-        }
-    }
-
-    async fn ship(&self, path: &Path, shipped: &mut Option<i64>) -> Result<(), AppError> {
-        loop {
-            let after = match *shipped {
-                Some(after) => after,
-                None => {
-                    let path = path.to_owned();
-                    *shipped.insert(crate::datasets::blocking(move || last_shipped(&path)).await?)
-                }
-            };
-            let events = self.inner.node.audit_events_after(after, EXPORT_EVENTS_AT_ONCE).await?;
-            let Some(last) = events.last().map(|event| event.id) else { return Ok(()) };
-            let path = path.to_owned();
-            crate::datasets::blocking(move || append_lines(&path, &events)).await?;
-            *shipped = Some(last);
-        }
-    }
-}
-
-/// How much of the end of the file is looked at for its last line; an entry is shorter.
-const TAIL_BYTES: u64 = 64 * 1024;
-
-fn cannot(path: &Path, error: std::io::Error) -> AppError {
-    AppError::Unavailable(format!("the audit trail cannot be shipped to {}: {error}", path.display()))
-}
-
-/// The last entry in a file; 0 for none. A line that was cut off by a crash is ended, and shipped again.
-fn last_shipped(path: &PathBuf) -> Result<i64, AppError> {
-    use std::io::{Read, Seek, SeekFrom, Write};
-    #[derive(serde::Deserialize)]
-    struct Line {
-        id: i64,
-    }
-    let mut file = match std::fs::File::options().read(true).append(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(cannot(path, error)),
-    };
-    let mut tail = Vec::new();
-    let size = file.metadata().map_err(|error| cannot(path, error))?.len();
-    file.seek(SeekFrom::Start(size.saturating_sub(TAIL_BYTES)))
-        .and_then(|_| file.read_to_end(&mut tail))
-        .map_err(|error| cannot(path, error))?;
-    if !tail.is_empty() && tail.last() != Some(&b'\n') {
-        file.write_all(b"\n").map_err(|error| cannot(path, error))?;
-    }
-    let lines = tail.split(|byte| *byte == b'\n').rev();
-    let last = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()).next();
-    Ok(last.map_or(0, |line| line.id))
-}
-
-fn append_lines(path: &Path, events: &[AuditEvent]) -> Result<(), AppError> {
-    use std::io::Write;
-    let mut text = String::new();
-    for event in events {
-        text.push_str(&serde_json::to_string(&AuditLine::from(event)).map_err(AppError::internal)?);
-        text.push('\n');
-    }
-    let mut options = std::fs::File::options();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-    let mut file = options.open(path).map_err(|error| cannot(path, error))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| cannot(path, error))
 }

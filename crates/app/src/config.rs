@@ -11,11 +11,13 @@ use toml::Spanned;
 use crate::deploy::DeployConfig;
 use crate::error::AppError;
 
+mod audit;
 mod connections;
 mod provider;
 mod push;
 mod server;
 
+pub use audit::{AuditConfig, SyslogTarget};
 pub use connections::Connection;
 pub(crate) use connections::encryption_of;
 pub use provider::ProviderConfig;
@@ -73,15 +75,6 @@ pub struct SealingConfig {
 pub struct SecretsConfig {
     /// The file of the key; relative to the node's folder unless it is absolute.
     pub key_file: Option<PathBuf>,
-}
-
-/// The node's audit trail.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuditConfig {
-    /// The file to which a running node also writes the trail, one JSON object on a line; relative to the node's folder
-    /// unless it is absolute.
-    pub file: Option<PathBuf>,
 }
 
 /// The file as it is written.

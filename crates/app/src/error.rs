@@ -46,6 +46,9 @@ pub enum AppError {
     /// Something else was done in the meantime.
     #[error("{0}")]
     Conflict(String),
+    /// Whoever asked for it stopped it.
+    #[error("it was cancelled")]
+    Cancelled,
     /// The files of a project are wrong.
     #[error(transparent)]
     Project(#[from] ProjectError),

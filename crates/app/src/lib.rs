@@ -31,6 +31,7 @@ mod sealing;
 mod second_factor;
 mod secrets;
 mod sessions;
+mod shipping;
 mod tables;
 mod users;
 mod visitors;
@@ -80,10 +81,11 @@ pub use provider::{PROVIDER_CALLBACK, PROVIDER_SIGN_IN_S, ProviderAnswer, Provid
 pub use scenarios::{Run, RunState, RunSteps};
 pub use sealing::{
     ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, KeptAt, PUSH_INTERVAL_S, PushStatus,
-    Pushed,
+    Pushed, SealState, VERIFICATIONS_MAX, VerificationOutcome, VerificationStatus,
 };
 pub use second_factor::{CODE_ATTEMPTS_MAX, Enrolment, SecondFactorState};
 pub use sessions::{OpenSession, SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
+pub use shipping::{SHIPPING_BEHIND_S_MAX, ShippingStatus};
 pub use stet_store::node::{ApiToken, Group, NamedSecret, ScenarioLogLine, User};
 pub use users::{NewToken, NewUser};
 pub use visitors::{VISITOR_EDITS_MAX, VISITOR_REQUESTS_MAX};
@@ -122,6 +124,8 @@ struct Inner {
     drifts: deploy::Drifts,
     guards: guard::Guards,
     pushes: sealing::Pushes,
+    shipments: shipping::Shipments,
+    verifications: sealing::Verifications,
     runs: scenarios::Runs,
     project_events: std::sync::Mutex<HashMap<ProjectKey, broadcast::Sender<ProjectEvent>>>,
 }
@@ -168,6 +172,8 @@ impl App {
                 drifts: deploy::Drifts::default(),
                 guards: guard::Guards::default(),
                 pushes: sealing::Pushes::default(),
+                shipments: shipping::Shipments::default(),
+                verifications: sealing::Verifications::default(),
                 runs: scenarios::Runs::default(),
                 webapps: webapp::OpenWebapps::default(),
                 credentials: sessions::Credentials::default(),

@@ -157,7 +157,7 @@ impl From<AppError> for Problem {
             AppError::NotFound { .. } => Problem::new(StatusCode::NOT_FOUND, "not-found", detail),
             AppError::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail),
             AppError::Invalid(_) | AppError::Refused(_) => Problem::refused(detail),
-            AppError::Conflict(_) => Problem::conflict(detail),
+            AppError::Conflict(_) | AppError::Cancelled => Problem::conflict(detail),
             AppError::Project(error) => {
                 let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
                 Problem::new(StatusCode::CONFLICT, "project", detail).with("problems", problems)

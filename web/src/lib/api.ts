@@ -2,6 +2,7 @@
 import type {
   Access,
   BuildMode,
+  Cell,
   Dataset,
   DatasetRows,
   EditAnswer,
@@ -10,7 +11,6 @@ import type {
   GroupSort,
   Groups,
   HistoryEvent,
-  Cell,
   Job,
   LinkOptions,
   LogFilter,
@@ -19,9 +19,10 @@ import type {
   ProjectAccess,
   ProjectSummary,
   Query,
-  Reverted,
   RevertPlan,
+  Reverted,
   RowPage,
+  SealState,
   Session,
   Status,
   Webapp,
@@ -241,6 +242,12 @@ export const api = {
     if (before !== null) query.set('before', String(before));
     return call('GET', `${webappPath(project, webapp)}/log?${query.toString()}`, { signal });
   },
+  seal: (project: string, webapp: string, signal?: Signal): Promise<SealState> =>
+    call('GET', `${webappPath(project, webapp)}/log/seal`, { signal }),
+  verify: (project: string, webapp: string): Promise<SealState> =>
+    call('POST', `${webappPath(project, webapp)}/log/verification`, { body: {} }),
+  cancelVerification: (project: string, webapp: string): Promise<void> =>
+    call('DELETE', `${webappPath(project, webapp)}/log/verification`),
   planRevert: (project: string, webapp: string, filter: LogFilter, signal?: Signal): Promise<RevertPlan> =>
     call('POST', `${webappPath(project, webapp)}/revert/plan`, { body: { filter }, signal }),
   revert: (
@@ -298,8 +305,7 @@ export const api = {
     call('POST', `${projectPath(project)}/scenarios/${part(scenario)}/runs`, { body: {} }),
   runs: (project: string, signal?: Signal): Promise<{ runs: ScenarioRun[] }> =>
     call('GET', `${projectPath(project)}/runs`, { signal }),
-  run: (project: string, id: string): Promise<ScenarioRun> =>
-    call('GET', `${projectPath(project)}/runs/${part(id)}`),
+  run: (project: string, id: string): Promise<ScenarioRun> => call('GET', `${projectPath(project)}/runs/${part(id)}`),
 
   tableEvents: (project: string, webapp: string): string => `${base}${webappPath(project, webapp)}/events`,
 };

@@ -307,10 +307,55 @@ export interface EditlogStatus {
   checked_at: string | null;
 }
 
+/** How a log, or all of them, stand at a place that checkpoints are pushed to. */
+export interface PushStatus {
+  place: string;
+  kind: 'folder' | 's3' | 'witness';
+  size: number | null;
+  reached_at: string | null;
+  failure: string | null;
+  failing_since: string | null;
+}
+
+/** How far the audit trail is shipped to one place. */
+export interface ShippingStatus {
+  to: string;
+  shipped: number | null;
+  waiting: number;
+  failure: string | null;
+  failing_since: string | null;
+  late: boolean;
+}
+
+export interface Verification {
+  started_by: string;
+  started_at: string;
+  ended_at: string | null;
+  done: number;
+  all: number;
+  state: 'running' | 'whole' | 'not_whole' | 'cancelled' | 'failed';
+  told: string[];
+}
+
+/** How the log of a table is sealed, and where that is known. */
+export interface SealState {
+  events: number;
+  sealed: number;
+  root: string | null;
+  sealed_up_to: string | null;
+  pushes: PushStatus[];
+  protection: string[];
+  alarm: string | null;
+  may_verify: boolean;
+  verification: Verification | null;
+}
+
 export interface Status {
   version: string;
   webapps: OpenTable[];
   editlogs: EditlogStatus[];
+  pushes: PushStatus[];
+  audit: ShippingStatus[];
   resident_bytes: number | null;
   own_bytes: number | null;
   streams: number;

@@ -3,8 +3,10 @@
 mod erase;
 mod key;
 mod push;
+mod state;
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ pub use self::erase::{ERASED_EVENTS_MAX, Erased, ErasureRequest};
 pub(crate) use self::key::sealing_key;
 pub(crate) use self::push::Pushes;
 pub use self::push::{PUSH_INTERVAL_S, PushStatus, Pushed};
+pub(crate) use self::state::Verifications;
+pub use self::state::{SealState, VERIFICATIONS_MAX, VerificationOutcome, VerificationStatus};
 
 /// The most checkpoints of a log's own that a verification looks at: the last ones.
 const OWN_CHECKPOINTS_MAX: usize = 2_000;
@@ -85,17 +89,17 @@ impl App {
     }
 
     /// Verifies the editlog of a dataset as it is now, against checkpoints of its own and from elsewhere. Blocks.
-    /// `progress` is told how many events were looked at, and how many there are.
+    /// `progress` is told how many events were looked at, and how many there are, and may end it.
     ///
     /// # Errors
-    /// When there is no such editlog that the actor may know of, or it cannot be read to its end.
+    /// When there is no such editlog that the actor may know of, it cannot be read to its end, or it was ended: `Cancelled`.
     pub fn verify_editlog(
         &self,
         actor: &Actor,
         project: &str,
         dataset: &str,
         evidence: Evidence,
-        progress: &mut dyn FnMut(u64, u64),
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<EditlogVerification, AppError> {
         let (project, original) = self.sealed_original(actor, project, dataset)?;
         let origin = self.sealing(&project.key).origin(&original);
@@ -162,8 +166,10 @@ impl App {
                 }
                 verifier.push_event(event);
             }
-            progress(verifier.events(), events);
-            Ok::<_, AppError>(())
+            match progress(verifier.events(), events) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(AppError::Cancelled),
+            }
         })?;
         Ok(EditlogVerification {
             origin,

@@ -8,7 +8,7 @@ use stet_engine::live::{GROUPS_MAX, PAGE_ROWS_MAX};
 use crate::App;
 use crate::clock::after_s;
 use crate::error::AppError;
-use crate::{EditlogStatus, PushStatus};
+use crate::{EditlogStatus, PushStatus, ShippingStatus};
 
 /// How the node stands.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct NodeStatus {
     pub editlogs: Vec<EditlogStatus>,
     /// The places that checkpoints are pushed to, in the order of `stet.toml`.
     pub pushes: Vec<PushStatus>,
+    /// Where the audit trail is shipped to.
+    pub shipping: Vec<ShippingStatus>,
     /// The memory of the process; none where the system does not tell.
     pub process: Option<ProcessMemory>,
     /// The limits that hold.
@@ -78,10 +80,11 @@ impl App {
     /// How the node stands: the tables that are open, what they take, and the limits.
     ///
     /// # Errors
-    /// When the actor is no administrator.
-    pub fn status(&self, actor: &Actor) -> Result<NodeStatus, AppError> {
+    /// When the actor is no administrator, or the audit trail cannot be read.
+    pub async fn status(&self, actor: &Actor) -> Result<NodeStatus, AppError> {
         self.require_administrator(actor)?;
         let now = self.inner.clock.now();
+        let shipping = self.shipping_statuses().await?;
         let slots: Vec<_> = {
             let slots = self.inner.webapps.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.iter().map(|(name, slot)| (name.clone(), slot.clone())).collect()
@@ -114,6 +117,7 @@ impl App {
             webapps,
             editlogs: self.editlog_statuses(),
             pushes: self.place_statuses(),
+            shipping,
             process: process_memory(),
             limits: TableLimits {
                 order_bytes_max: limits.order_bytes_max() as u64,

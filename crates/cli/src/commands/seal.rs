@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use stet_editlog::bundle::{self, BundleError, Expectations};
 use stet_editlog::note::parse_keys;
 use stet_editlog::proof_file::{InclusionProof, PROOF_BYTES_MAX, ProofError};
 use stet_editlog::verify::{Finding, Report};
-use stet_editlog::{Checkpoint, Event, Field, Personal, VerifierKey, time};
+use stet_editlog::{Checkpoint, Event, Field, Hash, Personal, VerifierKey, time};
 
 use crate::Global;
 use crate::failure::Failure;
@@ -77,6 +78,9 @@ pub(crate) struct ProveArguments {
     /// The file to write; `-` for stdout [default: stdout]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// The proof as it is verified, or an object with its parts
+    #[arg(long, value_enum, default_value_t)]
+    format: PrintFormat,
 }
 
 /// Verifies a log, a bundle or a proof.
@@ -105,8 +109,10 @@ pub(crate) async fn verify(global: &Global, arguments: VerifyArguments) -> Resul
     let verified = tokio::task::spawn_blocking(move || {
         let progress = Progress::new();
         let (project, name) = (&dataset.project, &dataset.dataset);
-        let found =
-            app.verify_editlog(&node::actor(), project, name, evidence, &mut |done, all| progress.tell(done, all));
+        let found = app.verify_editlog(&node::actor(), project, name, evidence, &mut |done, all| {
+            progress.tell(done, all);
+            ControlFlow::Continue(())
+        });
         progress.end();
         let found = found?;
         let mut notes = Vec::new();
@@ -340,18 +346,40 @@ pub(crate) async fn prove(global: &Global, arguments: ProveArguments) -> Result<
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
         ),
     };
-    let (dataset, event) = (arguments.dataset, arguments.event);
+    let (dataset, event, format) = (arguments.dataset, arguments.event, arguments.format);
     Target::new(arguments.output)
         .fill(move |out| {
             let (actor, project, name) = (node::actor(), &dataset.project, &dataset.dataset);
-            let proof = match (&old, event) {
-                (Some(old), _) => app.prove_consistency(&actor, project, name, old)?.to_string(),
-                (None, Some(event)) => app.prove_event(&actor, project, name, event)?.to_string(),
+            let (proof, parts) = match (&old, event) {
+                (Some(old), _) => {
+                    let proof = app.prove_consistency(&actor, project, name, old)?;
+                    let parts = json!({
+                        "kind": "consistency", "old_size": proof.old_size, "hashes": texts(&proof.hashes),
+                        "checkpoint": proof.checkpoint.to_string(), "proof": proof.to_string(),
+                    });
+                    (proof.to_string(), parts)
+                }
+                (None, Some(event)) => {
+                    let proof = app.prove_event(&actor, project, name, event)?;
+                    let parts = json!({
+                        "kind": "inclusion", "index": proof.index, "hashes": texts(&proof.hashes), "event": proof.event,
+                        "checkpoint": proof.checkpoint.to_string(), "proof": proof.to_string(),
+                    });
+                    (proof.to_string(), parts)
+                }
                 (None, None) => return Err(Failure::usage("which event is to be proven?")),
+            };
+            let proof = match format {
+                PrintFormat::Text => proof,
+                PrintFormat::Json => format!("{parts:#}\n"),
             };
             Ok(std::io::Write::write_all(out, proof.as_bytes())?)
         })
         .await
+}
+
+fn texts(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(ToString::to_string).collect()
 }
 
 /// Writes a bundle.

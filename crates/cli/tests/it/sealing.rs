@@ -1,6 +1,7 @@
 //! The seal of an editlog, as an auditor sees it from the shell.
 
 use serde_json::{Value, json};
+use stet_testkit::outside::{BUCKET, SECRET_KEY, TestBucket, TestWitness};
 
 use crate::support::{Node, run};
 
@@ -129,4 +130,81 @@ async fn a_log_that_is_not_there_is_told_and_usage_is_checked() {
     assert!(node.run(&["editlog", "verify", "T.nothing"]).fails(2).contains("nothing"));
     assert!(node.run(&["editlog", "push"]).fails(2).contains("[sealing]"));
     node.run(&["editlog", "verify"]).fails(2);
+}
+
+#[tokio::test]
+async fn what_is_proven_and_checked_is_told_as_json_too() {
+    let node = node_with_edits(3).await;
+    let proof = node.run(&["editlog", "prove", "T.items", "2", "--format", "json"]).json();
+    assert_eq!((&proof["kind"], &proof["index"]), (&json!("inclusion"), &json!(1)));
+    assert_eq!(proof["hashes"].as_array().unwrap().len(), 2);
+    node.write("2.tlog-proof", proof["proof"].as_str().unwrap());
+    node.write("keys", &node.run(&["editlog", "keys"]).ok());
+    let path = |name: &str| node.file(name).display().to_string();
+    run(&["editlog", "verify", "--proof", &path("2.tlog-proof"), "--trusted-keys", &path("keys")]).ok();
+
+    let found = node.run(&["audit", "verify", "--format", "json"]).json();
+    assert_eq!((&found["whole"], &found["entries"]), (&json!(true), &found["sealed"]));
+    assert!(found["compared_with"][0].as_str().unwrap().ends_with("/audit"), "{found}");
+    let entries = node.run(&["audit", "export", "--format", "json"]).json();
+    let lines = node.run(&["audit", "export"]).ok();
+    // Each export is an entry itself.
+    assert_eq!(entries.as_array().unwrap().len() + 1, lines.lines().count());
+    assert_eq!(node.run(&["audit", "export", "--user", "nobody", "--format", "json"]).json(), json!([]));
+}
+
+// The bucket and the witness answer while the test waits for a command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_sealed_by_name_listed_without_themselves_and_used_for_a_bucket() {
+    let bucket = TestBucket::start().await;
+    let witness = TestWitness::start().await;
+    let node = Node::with_items(ITEMS);
+    let config = std::fs::read_to_string(node.file("stet.toml")).unwrap();
+    let push = format!("[sealing]\npush = [{}, {}]\n", bucket.target(), witness.target());
+    node.write("stet.toml", &format!("{config}{push}"));
+    let set = node.run_with_input(&["secrets", "set", "bucket", "--password-file", "-"], &format!("{SECRET_KEY}\n"));
+    assert!(!set.ok().contains(SECRET_KEY));
+    let listed = node.run(&["secrets", "list", "--format", "json"]).ok();
+    assert!(listed.contains("\"bucket\"") && !listed.contains(SECRET_KEY), "{listed}");
+    witness.trust(node.run(&["editlog", "keys"]).ok().trim());
+    edit(&node, 3).await;
+    assert!(bucket.objects().keys().any(|key| key.ends_with("/T/items/checkpoint")));
+    // Another key of the node opens it as well.
+    node.run(&["secrets", "rotate"]).ok();
+    node.run(&["secrets", "check"]).ok();
+    let told = node.run(&["editlog", "push"]);
+    assert!(told.code == 0, "{}", told.stderr);
+
+    let place = format!("s3://{BUCKET}/stet/logs");
+    let found = verified(&node, &["--checkpoints", &place]);
+    assert_eq!((&found["whole"], &found["cosigned"][0]["witness"]), (&json!(true), &json!("witness.test/w1")));
+    assert_eq!((&found["cosigned"][0]["events"], &found["notes"]), (&json!(3), &json!([])));
+    let text = node.run(&["editlog", "verify", "T.items"]).ok();
+    assert!(text.contains("COSIGNED: witness.test/w1 has signed the first 3 events"), "{text}");
+    let unknown = node.run(&["editlog", "verify", "T.items", "--checkpoints", "s3://other"]);
+    assert!(unknown.stderr.contains("there is no `s3://other`"), "{}", unknown.stderr);
+
+    // An auditor without the node sees it in a bundle, if they have the witness's key.
+    let path = |name: &str| node.file(name).display().to_string();
+    node.write("keys", &node.run(&["editlog", "keys"]).ok());
+    node.write("witnesses", &witness.key());
+    node.run(&["editlog", "export", "T.items", "--bundle", "-o", &path("log.tar")]).ok();
+    let bundle = ["editlog", "verify", "--bundle", &path("log.tar"), "--trusted-keys", &path("keys")];
+    assert!(!run(&bundle).ok().contains("COSIGNED"));
+    assert!(
+        run(&[&bundle[..], &["--witness-keys", &path("witnesses")]].concat()).ok().contains("COSIGNED: witness.test")
+    );
+    node.run(&["secrets", "remove", "bucket"]).ok();
+    assert!(node.run(&["editlog", "push"]).fails(1).contains("stet secrets set bucket"));
+    // The settings are checked when they are read.
+    for (wrong, told) in [
+        ("{ s3 = \"http://storage.example\", bucket = \"b\" }", "begins with https://"),
+        ("{ s3 = \"https://storage.example\", bucket = \"b\", region = \"r\", access_key = \"k\" }", "needs `secret`"),
+        ("{ witness = \"https://w.example\", key = \"x\" }", "`key` of a witness"),
+        ("{ folder = \"f\", bucket = \"b\" }", "a place to push to is one of"),
+    ] {
+        node.write("stet.toml", &format!("{config}[sealing]\npush = [{wrong}]\n"));
+        let refused = node.run(&["editlog", "push"]);
+        assert!(refused.code == 2 && refused.stderr.contains(told), "{wrong}: {}", refused.stderr);
+    }
 }

@@ -2,11 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 
 use super::{Answer, Shared};
 use crate::auth::Signed;
+use crate::error::Problem;
 use crate::extract::{Body, Path, Query};
 use crate::views::log::{LogPageView, LogQuery, RevertBody, RevertPlanView, RevertedView};
+use crate::views::seal::SealView;
 
 /// The log of a table, newest first, filtered.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/webapps/{webapp}/log", tag = "log",
@@ -21,6 +24,45 @@ pub(crate) async fn show(
     let (before, limit) = (query.before(), query.limit());
     let page = server.app.search_log(&signed.actor, &project, &webapp, query.filter()?, before, limit).await?;
     Ok(Json(page.into()))
+}
+
+/// How the log of a table stands: sealed up to where, pushed to which places, and the last verification.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/webapps/{webapp}/log/seal", tag = "log",
+    params(("project" = String, Path), ("webapp" = String, Path)),
+    responses((status = 200, description = "How it stands", body = SealView)))]
+pub(crate) async fn seal(
+    State(server): Shared,
+    signed: Signed,
+    Path((project, webapp)): Path<(String, String)>,
+) -> Answer<SealView> {
+    Ok(Json(server.app.seal_state(&signed.actor, &project, &webapp).await?.into()))
+}
+
+/// Verify the log of a table, in the background: `…/log/seal` tells how far it is and what came out.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/webapps/{webapp}/log/verification", tag = "log",
+    params(("project" = String, Path), ("webapp" = String, Path)),
+    responses((status = 202, description = "It is under way", body = SealView),
+        (status = 409, description = "One of this log is under way already")))]
+pub(crate) async fn verify(
+    State(server): Shared,
+    signed: Signed,
+    Path((project, webapp)): Path<(String, String)>,
+) -> Result<(StatusCode, Json<SealView>), Problem> {
+    server.app.start_verification(&signed.actor, &project, &webapp).await?;
+    Ok((StatusCode::ACCEPTED, Json(server.app.seal_state(&signed.actor, &project, &webapp).await?.into())))
+}
+
+/// Stop the verification of the log of a table.
+#[utoipa::path(delete, path = "/api/v1/projects/{project}/webapps/{webapp}/log/verification", tag = "log",
+    params(("project" = String, Path), ("webapp" = String, Path)),
+    responses((status = 204, description = "It stops, if there was one")))]
+pub(crate) async fn cancel_verification(
+    State(server): Shared,
+    signed: Signed,
+    Path((project, webapp)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    server.app.cancel_verification(&signed.actor, &project, &webapp).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What would change if edits were taken back. Nothing is written.

@@ -62,7 +62,7 @@ pub(crate) async fn metrics(State(server): Shared, signed: Signed) -> Result<Res
     (status = 403, description = "Only an administrator may know"),
 ))]
 pub(crate) async fn status(State(server): Shared, signed: Signed) -> Answer<StatusView> {
-    let status = server.app.status(&signed.actor)?;
+    let status = server.app.status(&signed.actor).await?;
     Ok(Json(StatusView::new(status, server.streams.count(), server.limits.streams_max)))
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod groups;
 pub(crate) mod log;
 pub(crate) mod project;
 pub(crate) mod row_api;
+pub(crate) mod seal;
 pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod stream;

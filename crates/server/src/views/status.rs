@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use stet_app::webapp::{NodeStatus, OpenTable};
-use stet_app::{EditlogStatus, PushStatus};
+use stet_app::{EditlogStatus, PushStatus, ShippingStatus};
 use utoipa::ToSchema;
 
 /// How the node stands. Sizes are in bytes.
@@ -16,6 +16,8 @@ pub(crate) struct StatusView {
     editlogs: Vec<EditlogStatusView>,
     /// The places that checkpoints are pushed to, without sizes.
     pushes: Vec<PushStatusView>,
+    /// Where the audit trail is shipped to.
+    audit: Vec<ShippingView>,
     /// What the process has in memory, with the pages of files that are mapped; null where the system does not tell.
     resident_bytes: Option<u64>,
     /// What of that is its own.
@@ -117,6 +119,36 @@ impl From<PushStatus> for PushStatusView {
     }
 }
 
+/// How far the audit trail is shipped to one place.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ShippingView {
+    /// The file or the receiver.
+    to: String,
+    /// The last entry that was shipped; null if that is not known yet.
+    shipped: Option<i64>,
+    /// How many entries wait.
+    waiting: u64,
+    /// Why they cannot be shipped; null if they can.
+    failure: Option<String>,
+    /// Since when.
+    failing_since: Option<String>,
+    /// Whether entries wait for more than a minute.
+    late: bool,
+}
+
+impl From<ShippingStatus> for ShippingView {
+    fn from(status: ShippingStatus) -> ShippingView {
+        ShippingView {
+            to: status.to,
+            shipped: status.shipped,
+            waiting: status.waiting,
+            failure: status.failure,
+            failing_since: status.failing_since.map(|date| date.to_string()),
+            late: status.late,
+        }
+    }
+}
+
 /// The limits that hold.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusLimitsView {
@@ -136,6 +168,7 @@ impl StatusView {
             webapps: status.webapps.into_iter().map(OpenTableView::from).collect(),
             editlogs: status.editlogs.into_iter().map(EditlogStatusView::from).collect(),
             pushes: status.pushes.into_iter().map(PushStatusView::from).collect(),
+            audit: status.shipping.into_iter().map(ShippingView::from).collect(),
             resident_bytes: status.process.map(|memory| memory.resident_bytes),
             own_bytes: status.process.map(|memory| memory.own_bytes),
             streams,

@@ -103,6 +103,122 @@ async fn the_trail_is_shipped_to_a_file_and_goes_on_where_it_ended() {
     assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
 }
 
+/// The parts of a message of RFC 5424, and the entry in it.
+fn parsed(message: &str) -> (u16, String, Value) {
+    let (priority, rest) = message.strip_prefix('<').and_then(|rest| rest.split_once(">1 ")).expect("a priority");
+    let parts: Vec<&str> = rest.splitn(7, ' ').collect();
+    let [moment, _, "stet", process, kind, "-", text] = parts[..] else { panic!("{message}") };
+    assert!(moment.ends_with('Z') && process.parse::<u32>().is_ok(), "{message}");
+    let entry: Value = serde_json::from_str(text).expect("an entry");
+    assert_eq!((entry["at"].as_str(), entry["action"].as_str()), (Some(moment), Some(kind)));
+    (priority.parse().expect("a number"), kind.to_owned(), entry)
+}
+
+/// A receiver of syslog over TCP, at a port that stays its own: the messages of all connections, by their lengths.
+async fn receive(listener: tokio::net::TcpListener, into: std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::AsyncReadExt;
+    loop {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.expect("all of it");
+        let mut rest = std::str::from_utf8(&bytes).expect("UTF-8");
+        while let Some((length, after)) = rest.split_once(' ') {
+            let (message, after) = after.split_at(length.parse().expect("a length"));
+            into.lock().expect("the messages").push(message.to_owned());
+            rest = after;
+        }
+    }
+}
+
+/// Waits until the messages have what is looked for.
+async fn until(what: &str, mut there: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if there() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{what}");
+}
+
+#[tokio::test]
+async fn the_trail_goes_to_syslog_over_tcp_and_nothing_is_lost_while_the_receiver_is_gone() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let messages = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let receiver = tokio::spawn(receive(listener, messages.clone()));
+    let node = Setup::default().config(&format!("[audit]\nsyslog = \"tcp://{address}\"")).start().await;
+    let has = |kind: &str| messages.lock().expect("the messages").iter().any(|text| parsed(text).1 == kind);
+    node.visitor().sign_in(READER, "wrong").await.expect_status(401);
+    let admin = node.signed_in(ADMIN).await;
+    until("the sign-in is not shipped", || has("session.sign_in")).await;
+
+    // The receiver goes away: the page says so, and entries wait.
+    receiver.abort();
+    let _ = receiver.await;
+    admin.post("/api/v1/groups", &json!({ "name": "team" })).await.expect_status(201);
+    let mut told = json!(null);
+    for _ in 0..500 {
+        told = admin.get("/api/v1/status").await.expect_status(200).json()["audit"][0].clone();
+        if told["failure"].is_string() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(told["failure"].is_string() && told["failing_since"].is_string(), "{told}");
+    assert!(told["waiting"].as_u64().is_some_and(|waiting| waiting > 0), "{told}");
+    assert_eq!((&told["to"], &told["late"]), (&json!(format!("tcp://{address}")), &json!(false)));
+
+    // It comes back, and has all entries in order, each once.
+    let listener = tokio::net::TcpListener::bind(address).await.expect("the same port");
+    let receiver = tokio::spawn(receive(listener, messages.clone()));
+    until("the group is not shipped", || has("group.add")).await;
+    let ids: Vec<i64> = {
+        let messages = messages.lock().expect("the messages");
+        for message in messages.iter() {
+            let (priority, _, entry) = parsed(message);
+            let expected = if entry["outcome"] == "refused" { 13 * 8 + 4 } else { 13 * 8 + 6 };
+            assert_eq!(priority, expected, "{message}");
+        }
+        messages.iter().map(|message| parsed(message).2["id"].as_i64().expect("an id")).collect()
+    };
+    assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
+    let mut healthy = false;
+    for _ in 0..500 {
+        let told = admin.get("/api/v1/status").await.json()["audit"][0].clone();
+        healthy = told["failure"].is_null() && told["waiting"] == 0;
+        if healthy {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(healthy);
+    let kept = std::fs::read_to_string(node.folder().join("audit.shipped.json")).expect("the position");
+    assert!(kept.contains(&format!("tcp://{address}")), "{kept}");
+    receiver.abort();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_trail_goes_to_a_socket_of_the_machine_and_by_datagrams() {
+    let folder = std::env::temp_dir().join(format!("stet-log-{}", std::process::id()));
+    let _ = std::fs::remove_file(&folder);
+    let unix = tokio::net::UnixDatagram::bind(&folder).expect("a socket");
+    let node = Setup::default().config(&format!("[audit]\nsyslog = \"{}\"", folder.display())).start().await;
+    let mut buffer = vec![0; 65_536];
+    let timeout = std::time::Duration::from_secs(20);
+    let length = tokio::time::timeout(timeout, unix.recv(&mut buffer)).await.expect("in time").expect("a message");
+    assert_eq!(parsed(std::str::from_utf8(&buffer[..length]).expect("UTF-8")).2["id"], 1);
+    drop(node);
+    let _ = std::fs::remove_file(&folder);
+
+    let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let address = udp.local_addr().expect("its address");
+    let _node = Setup::default().config(&format!("[audit]\nsyslog = \"udp://{address}\"")).start().await;
+    let length = tokio::time::timeout(timeout, udp.recv(&mut buffer)).await.expect("in time").expect("a message");
+    assert_eq!(parsed(std::str::from_utf8(&buffer[..length]).expect("UTF-8")).2["id"], 1);
+}
+
 #[tokio::test]
 async fn somebody_who_guesses_locks_nobody_else_out() {
     let node = TestNode::start().await;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use stet_app::{App, Clock, Evidence, KeptAt, Pushed};
 use stet_testkit::outside::{BUCKET, Fails, SECRET_KEY, TestBucket, TestWitness};
-use stet_testkit::{ADMIN, PROJECT, READER, Setup, TestNode};
+use stet_testkit::{ADMIN, DESIGNER, PROJECT, READER, Setup, TestNode};
 
 fn shell() -> stet_domain::Actor {
     stet_domain::Actor::shell(stet_domain::Login::new("shell").expect("a login"))
@@ -35,8 +35,9 @@ async fn push(node: &TestNode) -> Pushed {
 
 async fn verify(node: &TestNode, evidence: Evidence) -> stet_app::EditlogVerification {
     let app = node.app.clone();
-    let verified =
-        tokio::task::spawn_blocking(move || app.verify_editlog(&shell(), PROJECT, "strikes", evidence, &mut |_, _| {}));
+    let verified = tokio::task::spawn_blocking(move || {
+        app.verify_editlog(&shell(), PROJECT, "strikes", evidence, &mut |_, _| std::ops::ControlFlow::Continue(()))
+    });
     verified.await.expect("it ends").expect("verified")
 }
 
@@ -292,4 +293,65 @@ async fn what_a_witness_answers_is_not_believed_unless_it_is_signed_by_its_key()
     witness.fails(Fails::Never);
     assert_eq!(push(&node).await.failures, Vec::<String>::new());
     assert!(verify(&node, Evidence::default()).await.report.is_whole());
+}
+
+#[tokio::test]
+async fn the_page_of_edits_tells_how_the_log_stands_and_has_it_verified() {
+    let bucket = TestBucket::start().await;
+    let node = node(&[bucket.target(), "{ folder = \"kept\" }".to_owned()]).await;
+    let (admin, designer, reader) =
+        (node.signed_in(ADMIN).await, node.signed_in(DESIGNER).await, node.signed_in(READER).await);
+    let seal = format!("{}/log/seal", crate::STRIKES);
+    let verification = format!("{}/log/verification", crate::STRIKES);
+    let before = admin.get(&seal).await.expect_status(200).json();
+    assert_eq!((&before["events"], &before["root"], &before["verification"]), (&json!(0), &json!(null), &json!(null)));
+    edits(&node, 3).await;
+    bucket.fails(Fails::Status(500));
+    push(&node).await;
+    let told = admin.get(&seal).await.expect_status(200).json();
+    assert_eq!((&told["events"], &told["sealed"], &told["may_verify"]), (&json!(3), &json!(3), &json!(true)));
+    assert!(told["root"].as_str().is_some_and(|root| root.len() == 44) && told["sealed_up_to"].is_string(), "{told}");
+    assert!(told["pushes"][0]["failure"].as_str().is_some_and(|why| why.contains("status 500")), "{told}");
+    assert_eq!((&told["pushes"][1]["place"], &told["pushes"][1]["size"]), (&json!("kept"), &json!(3)));
+    // A reader learns that it is pushed, and not where to.
+    let told = reader.get(&seal).await.expect_status(200);
+    assert!(
+        !told.text.contains("kept") && !told.text.contains("s3://") && !told.text.contains("status 500"),
+        "{}",
+        told.text
+    );
+    assert_eq!(told.json()["pushes"][0]["place"], "a bucket");
+
+    bucket.fails(Fails::Slow(700));
+    designer.post(&verification, &json!({})).await.expect_status(202);
+    // One at a time.
+    admin.post(&verification, &json!({})).await.expect_status(409).problem();
+    let ended = async || {
+        for _ in 0..1_000 {
+            let found = admin.get(&seal).await.json()["verification"].clone();
+            if found["state"] != "running" {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("it does not end");
+    };
+    let found = ended().await;
+    assert_eq!((&found["state"], &found["done"], &found["all"]), (&json!("whole"), &json!(3), &json!(3)), "{found}");
+    assert_eq!(found["started_by"], DESIGNER);
+    // And it can be stopped.
+    designer.post(&verification, &json!({})).await.expect_status(202);
+    designer.delete(&verification).await.expect_status(204);
+    assert_eq!(ended().await["state"], "cancelled");
+    let trail = admin.get("/api/v1/audit?action=editlog.verify").await.json();
+    assert_eq!(trail["events"].as_array().map(Vec::len), Some(2));
+    // What somebody did to the evidence is told.
+    bucket.fails(Fails::Never);
+    let checkpoint = node.folder().join("kept").join(origin(&node)).join("checkpoint");
+    let forged = std::fs::read_to_string(&checkpoint).expect("it").replace("/strikes\n", "/strokes\n");
+    std::fs::write(&checkpoint, forged).expect("written");
+    designer.post(&verification, &json!({})).await.expect_status(202);
+    let found = ended().await;
+    assert_eq!(found["state"], "not_whole");
+    assert!(found["told"][0].as_str().is_some_and(|line| line.starts_with("FORGED")), "{found}");
 }
