@@ -98,9 +98,10 @@ impl App {
         let file = config.file.as_ref().map(|file| Sink::File(self.inner.folder.resolve(file)));
         let position = self.inner.folder.resolve(Path::new("audit.shipped.json"));
         let syslog = config.syslog.clone().map(|target| Sink::Syslog { target, position });
-        let ship = async |sink: Option<Sink>| match sink {
-            Some(sink) => self.ship_for_ever(&sink).await,
-            None => {}
+        let ship = async |sink: Option<Sink>| {
+            if let Some(sink) = sink {
+                self.ship_for_ever(&sink).await;
+            }
         };
         tokio::join!(ship(file), ship(syslog));
     }

@@ -59,7 +59,9 @@ fn measure(events: u64, path: &PathBuf) -> Result<(), Box<dyn std::error::Error>
         });
     }
     let mut out = std::io::stdout();
-    proofs(&Levels(levels), events, tree.root(), &mut out)?;
+    let levels = Levels(levels);
+    proofs(&levels, events, tree.root(), &mut out)?;
+    drop(levels);
 
     let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: events, root: tree.root(), extensions: Vec::new() };
     let note = checkpoint.sign(&signer).to_string();
@@ -99,19 +101,30 @@ fn measure(events: u64, path: &PathBuf) -> Result<(), Box<dyn std::error::Error>
         let keys = [signer.verifier().clone()];
         let expected = Expectations { trusted: Some(&keys), threads, ..Expectations::default() };
         file.rewind()?;
+        // From here on the peak of the memory is told anew (Linux).
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
         let before = Stopwatch::start();
         let report = verify(BufReader::with_capacity(READ_BYTES, &file), expected, &mut |_, _| {})?.report;
         let took = before.stop();
         assert!(report.is_whole() && report.sealed == Some(events), "{report:?}");
         writeln!(
             out,
-            "verification, {threads} thread(s): {took}; {:.2} x plain by the processor, {:.2} x by the clock, {:.0} events/s",
+            "verification, {threads} thread(s): {took}; {:.2} x plain by the processor, {:.2} x by the clock, {:.0} events/s, \
+             memory at most {}",
             took.processor_s / plain.processor_s,
             took.clock_s / plain.clock_s,
-            events as f64 / took.clock_s
+            events as f64 / took.clock_s,
+            memory_max()
         )?;
     }
     Ok(())
+}
+
+/// The most memory that the process had, as Linux tells it.
+fn memory_max() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or_else(|| "not known".to_owned(), |text| text.trim().to_owned())
 }
 
 /// Proofs of events all over the log, and of the last checkpoint against older ones.

@@ -90,7 +90,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 enum Outside {
     Folder(PathBuf),
     Bucket(Arc<Bucket>, String),
-    Witness(Witness),
+    Witness(Box<Witness>),
 }
 
 impl Outside {
@@ -184,7 +184,7 @@ impl App {
         Ok(match target {
             PushTarget::Folder(folder) => Outside::Folder(self.inner.folder.resolve(folder)),
             PushTarget::S3(target) => self.bucket(target)?,
-            PushTarget::Witness(target) => Outside::Witness(Witness::open(target)?),
+            PushTarget::Witness(target) => Outside::Witness(Box::new(Witness::open(target)?)),
         })
     }
 
