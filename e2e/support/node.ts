@@ -84,6 +84,27 @@ export class StetNode {
     return new StetNode(folder, url, passwords, server);
   }
 
+  /** Serves a node that was made before, without a project or people of its own. */
+  static async serve(folder: string): Promise<StetNode> {
+    const server = spawn(stetBinary(), ['serve', '--node', folder, '--listen', '127.0.0.1:0', '--log', 'warn'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, NO_COLOR: '1' },
+    });
+    let said = '';
+    let complained = '';
+    server.stderr.setEncoding('utf8').on('data', (text: string) => (complained += text));
+    const url = await new Promise<string>((done, failed) => {
+      server.once('error', failed);
+      server.once('exit', (code) => failed(new Error(`stet ended with ${code} at its start.\n${said}\n${complained}`)));
+      server.stdout.setEncoding('utf8').on('data', (text: string) => {
+        said += text;
+        const found = /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0];
+        if (found) done(found);
+      });
+    });
+    return new StetNode(folder, url, new Map(), server);
+  }
+
   password(login: Login): string {
     const password = this.passwords.get(login);
     if (!password) throw new Error(`The demo printed no password of ${login}.`);

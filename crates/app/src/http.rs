@@ -1,7 +1,6 @@
 //! Requests of the node to other servers: HTTP/1.1, encrypted unless they stay on the machine. Nobody is followed elsewhere,
 //! and no more is read than an answer may have.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -11,14 +10,11 @@ use hyper::header::{HOST, HeaderName, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::config::is_safe_address;
+use crate::outgoing;
 
 /// How long a server may take to answer, from connecting on.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,9 +25,8 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// A server, with a connection to it that is used again while both keep it. Why something fails is told in words for
 /// administrators, which hold nothing of what was sent.
 pub(crate) struct Peer {
-    encrypted: bool,
-    host: String,
-    port: u16,
+    /// The address without path and query.
+    origin: String,
     /// Host and port as they stand in the address and in the header `Host`.
     authority: String,
     connection: Mutex<Option<Open>>,
@@ -62,11 +57,8 @@ impl Peer {
         let (Some(authority), true) = (uri.authority(), is_safe_address(address)) else {
             return Err(format!("{address} is no address that is encrypted"));
         };
-        let encrypted = uri.scheme_str() == Some("https");
         let peer = Peer {
-            encrypted,
-            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
+            origin: format!("{}://{authority}", uri.scheme_str().unwrap_or("https")),
             authority: authority.as_str().to_owned(),
             connection: Mutex::new(None),
         };
@@ -119,13 +111,7 @@ impl Peer {
     }
 
     async fn connect(&self) -> Result<Open, String> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| error.to_string())?;
-        if !self.encrypted {
-            return open(stream).await;
-        }
-        let name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
-        let stream = TlsConnector::from(tls()?).connect(name, stream).await.map_err(|error| error.to_string())?;
-        open(stream).await
+        open(outgoing::open(&self.origin, None).await?.line).await
     }
 }
 
@@ -142,20 +128,4 @@ async fn send(open: &mut Open, request: Request<Full<Bytes>>) -> Result<Answer, 
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     Ok(Answer { status, body: body.map_err(|error| error.to_string())?.to_bytes() })
-}
-
-/// Trusts the authorities that the system trusts.
-fn tls() -> Result<Arc<ClientConfig>, String> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let mut authorities = RootCertStore::empty();
-    // Single certificates that this library cannot read are no reason not to use the others.
-    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let made = Arc::new(builder.with_root_certificates(authorities).with_no_client_auth());
-    Ok(CONFIG.get_or_init(|| made).clone())
 }

@@ -20,6 +20,7 @@ mod guard;
 mod http;
 mod new_project;
 mod node;
+mod outgoing;
 mod password;
 mod people;
 mod project_access;
@@ -64,8 +65,9 @@ pub use connections::{ConnectionChange, ConnectionSummary, NewConnection};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview, WebappEdits};
 pub use deploy::{
     DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken, DeploymentSummary, Drift,
-    GivenApproval, Health, HistoryEffect, HistoryRow, Judgement, OnDrift, PlanConnection, PlanData, PlanObject,
-    PlanWebapp, TrustedKey, UPLOAD_BYTES_MAX, Verification,
+    Fate, GivenApproval, Health, HistoryEffect, HistoryPage, HistoryRow, Judgement, NewTarget, NodeAnswer, OnDrift,
+    PLAN_EDITS_MAX, PlanConnection, PlanData, PlanObject, PlanWebapp, Push, PushOptions, PushReport, PushState, Target,
+    TrustedKey, UPLOAD_BYTES_MAX, Verification,
 };
 pub use error::{AppError, Chain};
 pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};
@@ -122,6 +124,7 @@ struct Inner {
     webapps: webapp::OpenWebapps,
     builds: builds::Builds,
     drifts: deploy::Drifts,
+    pushes: deploy::Pushes,
     guards: guard::Guards,
     pushes: sealing::Pushes,
     shipments: shipping::Shipments,
@@ -170,6 +173,7 @@ impl App {
                 project_files: tokio::sync::Mutex::default(),
                 builds: builds::Builds::new(),
                 drifts: deploy::Drifts::default(),
+                pushes: deploy::Pushes::default(),
                 guards: guard::Guards::default(),
                 pushes: sealing::Pushes::default(),
                 shipments: shipping::Shipments::default(),

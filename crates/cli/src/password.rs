@@ -36,6 +36,19 @@ impl PasswordArguments {
     }
 }
 
+/// Reads a secret that somebody else made, so that it is asked for once.
+///
+/// # Errors
+/// When there is none to read.
+pub(crate) fn read_pasted(file: Option<PathBuf>, what: &str) -> Result<String, Failure> {
+    if file.is_none() && std::io::stdin().is_terminal() {
+        let terminal = console::Term::stderr();
+        let line = terminal.write_str(&format!("{what}: ")).and_then(|()| terminal.read_secure_line());
+        return line.map_err(|error| Failure::usage(format!("cannot read it: {error}")));
+    }
+    PasswordArguments { password_file: file }.read(what)
+}
+
 fn first_line(reader: impl BufRead, from: &str) -> Result<String, Failure> {
     let mut line = String::new();
     reader

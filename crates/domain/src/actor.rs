@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Scope, Scopes};
-use crate::name::{GroupName, Login};
+use crate::name::{GroupName, Login, ProjectKey};
 
 /// What a user may be at most, on the whole node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,8 +51,26 @@ pub enum ActorKind {
     Shell,
     /// Somebody who has not signed in.
     Visitor,
-    /// A program that brings bundles, and may do nothing else.
+    /// A program that brings bundles, and may do no more than [`Actor::deploy`] says.
     DeployToken,
+}
+
+/// What a deploy token is good for, beside bringing bundles and reading how they are deployed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeployScopes {
+    /// The projects that it is for; all when it is empty.
+    pub projects: BTreeSet<ProjectKey>,
+    /// Whether it may also bring approvals, which others have signed.
+    pub approvals: bool,
+    /// Whether it may also activate what it brings.
+    pub activate: bool,
+}
+
+impl DeployScopes {
+    /// Whether it is for this project.
+    pub fn is_for(&self, project: &ProjectKey) -> bool {
+        self.projects.is_empty() || self.projects.contains(project)
+    }
 }
 
 /// The person or program on whose behalf a use case runs. Every use case takes one and decides by it.
@@ -72,12 +90,23 @@ pub struct Actor {
     pub scopes: Scopes,
     /// The network address that the request came from; none at the shell.
     pub address: Option<String>,
+    /// What a deploy token is good for; none for everybody else.
+    pub deploy: Option<DeployScopes>,
 }
 
 impl Actor {
     /// A user of the node, without the limits of a token.
     pub fn user(login: Login, display_name: String, profile: Profile, groups: BTreeSet<GroupName>) -> Actor {
-        Actor { login, display_name, profile, groups, kind: ActorKind::User, scopes: Scopes::ALL, address: None }
+        Actor {
+            login,
+            display_name,
+            profile,
+            groups,
+            kind: ActorKind::User,
+            scopes: Scopes::ALL,
+            address: None,
+            deploy: None,
+        }
     }
 
     /// The person at the shell of the node's machine, who can read and write its files anyhow.
@@ -87,8 +116,9 @@ impl Actor {
     }
 
     /// A program with a deploy token of this name.
-    pub fn deploy_token(login: Login, name: String) -> Actor {
-        Actor { kind: ActorKind::DeployToken, ..Actor::user(login, name, Profile::Reader, BTreeSet::new()) }
+    pub fn deploy_token(login: Login, name: String, scopes: DeployScopes) -> Actor {
+        let user = Actor::user(login, name, Profile::Reader, BTreeSet::new());
+        Actor { kind: ActorKind::DeployToken, deploy: Some(scopes), ..user }
     }
 
     /// Somebody who has not signed in: only what is public is there for them.

@@ -17,7 +17,7 @@ pub mod scenario;
 pub mod validate;
 pub mod value;
 
-pub use actor::{Actor, ActorKind, Profile};
+pub use actor::{Actor, ActorKind, DeployScopes, Profile};
 pub use event::{Action, ClientEventId, Event, EventId, LogDate, NewEvent, Source};
 pub use key::Key;
 pub use name::{DatasetName, GroupName, Login, NameError, ProjectKey, RecipeName, ScenarioName, WebappName};

@@ -64,7 +64,7 @@ pub async fn serve(
     };
     let app = server.app.clone();
     let shipping = async move {
-        tokio::join!(app.ship_audit(), app.follow_connections());
+        tokio::join!(app.ship_audit(), app.follow_connections(), app.keep_tables_started());
         std::future::pending::<()>().await
     };
     let result = tokio::select! {

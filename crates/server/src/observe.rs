@@ -4,15 +4,16 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use crate::error::Problem;
+use crate::router::BRING;
 use crate::security;
 use crate::state::Server;
 
@@ -27,7 +28,9 @@ pub(crate) async fn observe(State(server): State<Arc<Server>>, request: Request,
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
 
-    let response = match tokio::time::timeout(server.limits.request_timeout, next.run(request)).await {
+    // What is large arrives as fast as the line is; its handler looks that it moves.
+    let limit = if method == Method::POST && route == BRING { Duration::MAX } else { server.limits.request_timeout };
+    let response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

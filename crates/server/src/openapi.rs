@@ -10,6 +10,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::handlers::{
     account, admin, builds, bundles, connections, datasets, log, node, projects, row_api, scenarios, session, table,
+    targets,
 };
 use crate::views::ProblemView;
 
@@ -75,12 +76,20 @@ use crate::views::ProblemView;
         scenarios::start,
         scenarios::runs,
         scenarios::run,
+        targets::node,
+        targets::list,
+        targets::add,
+        targets::remove,
+        targets::test,
+        targets::push,
+        targets::pushed,
         bundles::bring,
         bundles::show,
         bundles::download,
         bundles::diff,
         bundles::approve,
         bundles::plan,
+        bundles::plan_edits,
         bundles::activate,
         bundles::list,
         bundles::create,

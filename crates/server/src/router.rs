@@ -16,9 +16,13 @@ use tower_http::compression::CompressionLayer;
 use crate::error::Problem;
 use crate::handlers::{
     account, admin, builds, bundles, connections, datasets, log, node, projects, row_api, scenarios, session, table,
+    targets,
 };
 use crate::state::{Limits, Server};
 use crate::{assets, auth, observe, proxy};
+
+/// Where bundles arrive: limited by size and by time without progress, and not by time.
+pub(crate) const BRING: &str = "/api/v1/bundles";
 
 /// The routes, in the order in which the API is told.
 fn routes(limits: &Limits) -> Vec<Route> {
@@ -83,12 +87,20 @@ fn routes(limits: &Limits) -> Vec<Route> {
         get("/api/v1/projects/{project}/runs", scenarios::runs),
         get("/api/v1/projects/{project}/runs/{id}", scenarios::run),
         // Bundles and deployment
-        post("/api/v1/bundles", bundles::bring),
+        get("/api/v1/node", targets::node),
+        get("/api/v1/targets", targets::list),
+        post("/api/v1/targets", targets::add),
+        delete("/api/v1/targets/{target}", targets::remove),
+        post("/api/v1/targets/{target}/test", targets::test),
+        post("/api/v1/bundles/{digest}/push", targets::push),
+        get("/api/v1/pushes/{push}", targets::pushed),
+        post(BRING, bundles::bring),
         get("/api/v1/bundles/{digest}", bundles::show),
         get("/api/v1/bundles/{digest}/file", bundles::download),
         get("/api/v1/bundles/{digest}/diff", bundles::diff),
         post("/api/v1/bundles/{digest}/approvals", bundles::approve),
         get("/api/v1/bundles/{digest}/plan", bundles::plan),
+        get("/api/v1/bundles/{digest}/plan/edits", bundles::plan_edits),
         post("/api/v1/bundles/{digest}/activate", bundles::activate),
         get("/api/v1/projects/{project}/bundles", bundles::list),
         post("/api/v1/projects/{project}/bundles", bundles::create),

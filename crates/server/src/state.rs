@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stet_app::App;
 use stet_domain::{Actor, ActorKind};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use crate::error::Problem;
@@ -21,6 +21,10 @@ pub struct Limits {
     pub edits_body_bytes_max: usize,
     /// How long a request may take until its answer begins.
     pub request_timeout: Duration,
+    /// How long nothing may arrive of a bundle that is being brought.
+    pub upload_idle_timeout: Duration,
+    /// The most bundles that are being brought at a time.
+    pub uploads_max: usize,
     /// The most live streams of one user.
     pub streams_of_user_max: usize,
     /// The most live streams in all.
@@ -37,6 +41,8 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024,
             edits_body_bytes_max: 16 * 1024 * 1024,
             request_timeout: Duration::from_secs(60),
+            upload_idle_timeout: Duration::from_secs(30),
+            uploads_max: 4,
             streams_of_user_max: 20,
             streams_max: 2_000,
             stream_check_interval: Duration::from_secs(15),
@@ -51,6 +57,8 @@ pub(crate) struct Server {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) streams: Arc<Streams>,
+    /// A place for each bundle that may be brought at a time.
+    pub(crate) uploads: Semaphore,
     /// Whether people reach the node by https: then cookies are for https alone.
     pub(crate) https: bool,
     /// Scheme, host and port of the public URL in lower case, if one is configured.
@@ -71,6 +79,7 @@ impl Server {
                 all_max: limits.streams_max,
                 open: Mutex::default(),
             }),
+            uploads: Semaphore::new(limits.uploads_max),
             app,
             limits,
             metrics: Metrics::default(),

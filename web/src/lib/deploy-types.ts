@@ -28,6 +28,25 @@ export interface Approval {
   made_at: string;
 }
 
+/** What becomes of the logged edits of one original. */
+export interface PlanEffect {
+  original: string;
+  events: number;
+  not_editable: number;
+  misfits: number;
+  orphans: number;
+  rekeyed: number;
+}
+
+/** A logged edit that would no longer fit. */
+export interface PlanEdit {
+  event: number;
+  key: string;
+  column: string | null;
+  value: string | null;
+  fate: 'not_editable' | 'misfit' | 'orphan' | 'rekeyed';
+}
+
 export interface Plan {
   project: string;
   digest: string;
@@ -44,10 +63,10 @@ export interface Plan {
   counted: string[];
   objects: { kind: string; name: string; effect: string; drifted: boolean }[];
   connections: { name: string; kind_there: string | null; kind_here: string | null }[];
-  webapps: { name: string; effect: string }[];
+  webapps: { name: string; effect: string; opens: boolean }[];
   builds: string[];
   editlogs_to_initialise: string[];
-  edits: { original: string; events: number; not_editable: number; misfits: number; orphans: number }[];
+  edits: PlanEffect[];
   data: { file: string; effect: string; bytes: number }[];
 }
 
@@ -97,4 +116,33 @@ export interface Scenario {
   ready_made: boolean;
   resets: boolean;
   last_run: ScenarioRun | null;
+}
+
+/** A node to which this one sends bundles. */
+export interface Target {
+  name: string;
+  address: string;
+  node_id: string;
+  added_at: string;
+  added_by: string;
+}
+
+export interface TargetTest {
+  works: boolean;
+  reason: string | null;
+  node: { id: string; name: string; role: string; stet: string; time: string } | null;
+  /** In seconds; negative when its clock is behind this node's. */
+  clock_ahead_s: number | null;
+}
+
+/** A bundle that is being sent, or was. */
+export interface PushState {
+  id: string;
+  digest: string;
+  target: string;
+  bytes_sent: number;
+  bytes: number;
+  state: 'running' | 'done' | 'failed';
+  error: string | null;
+  report: { node: string; was_there: boolean; activated: boolean; warnings: string[] } | null;
 }

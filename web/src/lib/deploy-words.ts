@@ -34,3 +34,11 @@ export function runWords(state: ScenarioRun['state']): StateWords {
 export function short(digest: string): string {
   return digest.slice(0, 12);
 }
+
+/** How the clock of another node differs from this node's. */
+export function clockWords(aheadS: number): string {
+  const seconds = Math.abs(aheadS);
+  if (seconds < 30) return 'Its clock agrees with this node’s.';
+  const words = seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`;
+  return `Its clock is ${words} ${aheadS > 0 ? 'ahead' : 'behind'}: set both by a time server.`;
+}

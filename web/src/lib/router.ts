@@ -18,7 +18,7 @@ export type Route =
   | { name: 'admin'; section: AdminSection }
   | { name: 'not-found' };
 
-export const adminSections = ['users', 'groups', 'tokens', 'connections', 'audit'] as const;
+export const adminSections = ['users', 'groups', 'tokens', 'connections', 'targets', 'audit'] as const;
 export type AdminSection = (typeof adminSections)[number];
 
 /** The place a path stands for. Never throws: what is not known is `not-found`. */

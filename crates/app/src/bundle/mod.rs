@@ -32,6 +32,7 @@ pub(crate) use keys::node_key;
 pub use keys::{PublicKey, SecretKey};
 
 use crate::App;
+use crate::access::not_allowed;
 use crate::datasets::{blocking, find};
 use crate::error::AppError;
 use crate::password::hex;
@@ -277,6 +278,15 @@ impl App {
         project: &str,
         one_of: &[Permission],
     ) -> Result<ProjectKey, AppError> {
+        if let Some(scopes) = &actor.deploy {
+            let key = ProjectKey::new(project).ok().filter(|key| scopes.is_for(key));
+            let key = key.ok_or_else(|| AppError::not_found(format!("project `{project}`")))?;
+            // Reading is what each token may.
+            if !scopes.activate && !one_of.contains(&Permission::WriteContent) {
+                return Err(not_allowed("this deploy token brings bundles, and may not activate them"));
+            }
+            return Ok(key);
+        }
         if self.require_administrator(actor).is_ok() {
             return ProjectKey::new(project).map_err(|_| AppError::not_found(format!("project `{project}`")));
         }

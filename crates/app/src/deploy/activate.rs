@@ -127,7 +127,19 @@ impl App {
         }
     }
 
+    /// Goes on to its end when whoever asked has gone or lost patience: half an activation is none.
     async fn carry_out(&self, actor: &Actor, bundle: BundleSummary, rollback: bool) -> Result<DeployPlan, AppError> {
+        let (app, actor) = (self.clone(), actor.clone());
+        let work = tokio::spawn(async move { app.carry_out_now(&actor, bundle, rollback).await });
+        work.await.map_err(AppError::internal)?
+    }
+
+    async fn carry_out_now(
+        &self,
+        actor: &Actor,
+        bundle: BundleSummary,
+        rollback: bool,
+    ) -> Result<DeployPlan, AppError> {
         let key = self.authorise_bundles(actor, bundle.record.project.as_str(), &[Permission::Deploy])?;
         let folder = self.inner.folder.deploying(&key);
         let Some(_lock) = DeployLock::take(&folder)? else {
@@ -307,6 +319,8 @@ impl App {
         let (action, outcome) = match kind {
             "created" => ("bundle.create", AuditOutcome::Done),
             "received" => ("bundle.receive", AuditOutcome::Done),
+            "pushed" => ("bundle.push", AuditOutcome::Done),
+            "push_failed" => ("bundle.push", AuditOutcome::Failed),
             "approval" => ("bundle.approve", AuditOutcome::Done),
             "refused" => ("deploy.refuse", AuditOutcome::Refused),
             "activated" => ("deploy.activate", AuditOutcome::Done),

@@ -7,7 +7,11 @@ use stet_store::node::{ApprovalRecord, Deployment};
 use uuid::Uuid;
 
 use super::config::DeployConfig;
+use super::push::in_words;
 use crate::bundle::{Bundle, Envelope, STET_VERSION};
+
+/// From which difference on the clocks of two machines disagree, in seconds.
+const CLOCKS_DIFFER_S: i64 = 60;
 
 /// What speaks for and against a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -166,6 +170,16 @@ fn approvals_into(
                 .collect::<Vec<_>>()
         })
         .collect();
+    for statement in &statements {
+        let ahead_s = (statement.made_at.micros() - here.now.micros()) / 1_000_000;
+        if ahead_s >= CLOCKS_DIFFER_S {
+            judgement.warnings.push(format!(
+                "by the clock of this node, {} approves in {}: set the clocks of both machines by a time server",
+                statement.person,
+                in_words(ahead_s)
+            ));
+        }
+    }
     let policy = &here.config.approval;
     let assessed = policy.assess(&bundle.manifest, &signers, &here.config.approvers, &statements);
     judgement.approvals = statements

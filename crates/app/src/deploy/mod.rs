@@ -6,6 +6,8 @@ mod drift;
 mod history;
 mod judge;
 mod plan;
+mod push;
+mod targets;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -18,13 +20,17 @@ use stet_store::node::{ApprovalRecord, Deployment};
 pub use config::{DeployConfig, OnDrift, TrustedKey};
 pub use drift::Drift;
 pub(crate) use drift::Drifts;
-pub use history::{HistoryEffect, HistoryRow};
+pub use history::{Fate, HistoryEffect, HistoryPage, HistoryRow, PLAN_EDITS_MAX};
 pub use judge::{GivenApproval, Judgement};
 pub use plan::{DeployPlan, PlanConnection, PlanData, PlanObject, PlanWebapp};
+pub(crate) use push::Pushes;
+pub use push::{NodeAnswer, Push, PushOptions, PushReport, PushState};
 pub use stet_store::node::{DeployEvent, DeployToken};
+pub use targets::{NewTarget, Target};
 pub use tokens::DEPLOY_TOKEN_PREFIX;
 
 use crate::App;
+use crate::access::not_allowed;
 use crate::bundle::{APPROVAL_BYTES_MAX, Bundle, BundleSummary, Envelope, read_bundle};
 use crate::datasets::blocking;
 use crate::error::AppError;
@@ -141,8 +147,15 @@ impl App {
             Err(error) => return Err(error),
         };
         let key = bundle.manifest.project.clone();
-        if actor.kind != ActorKind::DeployToken {
-            self.authorise_bundles(actor, key.as_str(), &[Permission::Deploy])?;
+        match &actor.deploy {
+            // Nobody is told by this what there is: the token says it itself.
+            Some(scopes) if !scopes.is_for(&key) => {
+                let text = format!("this deploy token is not for the project `{key}`");
+                self.note_deploy(Some(actor), &key, Some(&bundle.digest), "refused", text.clone()).await?;
+                return Err(AppError::Refused(text));
+            }
+            Some(_) => {}
+            None => _ = self.authorise_bundles(actor, key.as_str(), &[Permission::Deploy])?,
         }
         let judgement = self.judge_entry(&bundle).await?;
         if !judgement.blockers.is_empty() {
@@ -202,6 +215,9 @@ impl App {
     /// # Errors
     /// `Refused` with the reason, which is noted: unknown person, wrong signature, another bundle or node.
     pub async fn receive_approval(&self, actor: &Actor, envelope: &[u8]) -> Result<GivenApproval, AppError> {
+        if actor.deploy.as_ref().is_some_and(|scopes| !scopes.approvals) {
+            return Err(not_allowed("this deploy token brings bundles, and may not bring approvals"));
+        }
         if envelope.len() > APPROVAL_BYTES_MAX {
             return Err(AppError::Refused(format!("an approval has at most {APPROVAL_BYTES_MAX} bytes")));
         }

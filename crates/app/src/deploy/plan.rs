@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use stet_domain::access::may_read_dataset;
 use stet_domain::bundle::{BundlePath, FileEffect, FileState, Manifest, ObjectKind, file_effects};
-use stet_domain::project::{Project, RecipeKind, load};
-use stet_domain::{Actor, ProjectKey};
+use stet_domain::project::{Project, ProjectError, RecipeKind, load};
+use stet_domain::{Actor, DatasetName, ProjectKey, WebappName};
 
 use super::history::HistoryEffect;
 use super::judge::{self, Judgement};
@@ -96,6 +97,8 @@ pub struct PlanWebapp {
     pub name: String,
     /// `start`, `stop` or `restart`.
     pub effect: &'static str,
+    /// Whether its table is opened at once, and not when somebody first asks for it: it starts by itself, or is open now.
+    pub opens: bool,
 }
 
 /// A data file in a plan.
@@ -116,7 +119,26 @@ impl App {
     /// When the actor may not, or there is no such bundle on this node.
     pub async fn plan_deployment(&self, actor: &Actor, digest: &str, rows: bool) -> Result<DeployPlan, AppError> {
         let bundle = self.bundle(actor, digest).await?;
-        self.plan(&bundle, false, rows).await
+        let mut plan = self.plan(&bundle, false, rows).await?;
+        if rows {
+            self.keep_readable(actor, &bundle, &mut plan);
+        }
+        Ok(plan)
+    }
+
+    /// Takes out of a plan the edits that the actor may not see.
+    fn keep_readable(&self, actor: &Actor, bundle: &BundleSummary, plan: &mut DeployPlan) {
+        let project = self.inner.projects.get(&bundle.record.project).ok().filter(|_| actor.deploy.is_none());
+        for effect in &mut plan.edits {
+            let name = DatasetName::new(effect.original.as_str());
+            let may = project
+                .as_ref()
+                .zip(name.ok())
+                .is_some_and(|(project, name)| may_read_dataset(actor, project, &name.editlog()));
+            if !may {
+                effect.rows.clear();
+            }
+        }
     }
 
     pub(super) async fn plan(
@@ -169,8 +191,7 @@ impl App {
     ) -> Result<DeployPlan, AppError> {
         let root = self.inner.folder.project(key);
         let here = if root.is_dir() { project_texts(&root)? } else { BTreeMap::new() };
-        let present: BTreeMap<String, String> =
-            here.iter().map(|(file, text)| (file.clone(), hex(&Sha256::digest(text.as_bytes())))).collect();
+        let present = hashes_of(&here);
         let files = file_effects(&present, &before.map(hashes).unwrap_or_default(), &hashes(manifest));
         let mut blockers = std::mem::take(&mut judgement.blockers);
         let mut warnings = std::mem::take(&mut judgement.warnings);
@@ -194,19 +215,7 @@ impl App {
             }
         }
 
-        // The project as it would be: the bundle's files, and those made here.
-        let mut next_texts: BTreeMap<String, String> = texts
-            .iter()
-            .filter_map(|(path, text)| Some((path.strip_prefix("project/")?.to_owned(), text.clone())))
-            .collect();
-        for state in files.iter().filter(|state| state.effect == FileEffect::KeepLocal) {
-            if let Some(text) = here.get(&state.file) {
-                next_texts.insert(state.file.clone(), text.clone());
-            }
-        }
-        let mut next_files = files_of(&next_texts);
-        next_files.local = crate::projects::local_file(&root);
-        let next = match load(key.clone(), &next_files) {
+        let next = match next_of(key, &root, &files, &here, texts) {
             Ok(next) => Some(next),
             Err(error) => {
                 blockers.extend(error.problems.iter().map(|problem| format!("the project would be wrong: {problem}")));
@@ -231,6 +240,19 @@ impl App {
                 effect.not_editable
             ));
         }
+        for effect in edits.iter().filter(|effect| effect.rekeyed > 0) {
+            warnings.push(format!(
+                "the primary key of `{}` becomes another one: {} logged edits would be applied to the rows that have the \
+                 same key then, which may be other rows",
+                effect.original, effect.rekeyed
+            ));
+        }
+        for effect in &edits {
+            if let Some(reason) = &effect.not_looked_at {
+                warnings.push(format!("the table on `{}` would not open as things are now: {reason}", effect.original));
+            }
+        }
+        let open = self.open_tables_of(key);
         let data = self.plan_data(key, manifest)?;
         Ok(DeployPlan {
             project: key.to_string(),
@@ -243,7 +265,7 @@ impl App {
             current: before.map(|before| hex(&Sha256::digest(before.to_bytes()))),
             objects: objects(&files),
             connections: connections.unwrap_or_default(),
-            webapps: next.as_ref().map(|next| webapps(current, next)).unwrap_or_default(),
+            webapps: next.as_ref().map(|next| webapps(current, next, &open)).unwrap_or_default(),
             builds: next.as_ref().map(|next| builds(current, next)).unwrap_or_default(),
             editlogs_to_initialise: next.as_ref().map(|next| self.uninitialised(next)).unwrap_or_default(),
             edits,
@@ -254,6 +276,18 @@ impl App {
             files,
             present,
         })
+    }
+
+    /// The project as it would be after a bundle was activated. Blocks.
+    pub(super) fn next_project(&self, bundle: &BundleSummary, deployed: Option<&Path>) -> Result<Project, AppError> {
+        let key = &bundle.record.project;
+        let root = self.inner.folder.project(key);
+        let here = if root.is_dir() { project_texts(&root)? } else { BTreeMap::new() };
+        let before = deployed.map(read_bundle).transpose()?.map(|bundle| bundle.manifest);
+        let manifest = read_bundle(&bundle.path)?.manifest;
+        let files =
+            file_effects(&hashes_of(&here), &before.as_ref().map(hashes).unwrap_or_default(), &hashes(&manifest));
+        Ok(next_of(key, &root, &files, &here, &bundle_texts(&bundle.path)?)?)
     }
 
     fn plan_connections(&self, manifest: &Manifest, next: &Project, blockers: &mut Vec<String>) -> Vec<PlanConnection> {
@@ -316,6 +350,33 @@ impl App {
     }
 }
 
+/// Texts as the hashes of them.
+fn hashes_of(texts: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    texts.iter().map(|(file, text)| (file.clone(), hex(&Sha256::digest(text.as_bytes())))).collect()
+}
+
+/// The project as it would be: the bundle's files, and those made here.
+fn next_of(
+    key: &ProjectKey,
+    root: &Path,
+    files: &[FileState],
+    here: &BTreeMap<String, String>,
+    texts: &BTreeMap<String, String>,
+) -> Result<Project, ProjectError> {
+    let mut next: BTreeMap<String, String> = texts
+        .iter()
+        .filter_map(|(path, text)| Some((path.strip_prefix("project/")?.to_owned(), text.clone())))
+        .collect();
+    for state in files.iter().filter(|state| state.effect == FileEffect::KeepLocal) {
+        if let Some(text) = here.get(&state.file) {
+            next.insert(state.file.clone(), text.clone());
+        }
+    }
+    let mut next = files_of(&next);
+    next.local = crate::projects::local_file(root);
+    load(key.clone(), &next)
+}
+
 /// The files of a definition with their hashes.
 pub(super) fn hashes(manifest: &Manifest) -> BTreeMap<String, String> {
     manifest.definition_files().map(|(file, listed)| (file.to_owned(), listed.sha256.clone())).collect()
@@ -346,7 +407,7 @@ fn objects(files: &[FileState]) -> Vec<PlanObject> {
         .collect()
 }
 
-fn webapps(current: Option<&Project>, next: &Project) -> Vec<PlanWebapp> {
+fn webapps(current: Option<&Project>, next: &Project, open: &BTreeSet<WebappName>) -> Vec<PlanWebapp> {
     let none = BTreeMap::new();
     let before = current.map_or(&none, |current| &current.webapps);
     let mut plan = Vec::new();
@@ -354,15 +415,16 @@ fn webapps(current: Option<&Project>, next: &Project) -> Vec<PlanWebapp> {
         let same_original = current
             .is_some_and(|current| current.datasets.get(&webapp.original) == next.datasets.get(&webapp.original));
         match before.get(name) {
-            None => plan.push(PlanWebapp { name: name.to_string(), effect: "start" }),
+            None => plan.push(PlanWebapp { name: name.to_string(), effect: "start", opens: webapp.auto_start }),
             Some(before) if before != webapp || !same_original => {
-                plan.push(PlanWebapp { name: name.to_string(), effect: "restart" });
+                let opens = webapp.auto_start || open.contains(name);
+                plan.push(PlanWebapp { name: name.to_string(), effect: "restart", opens });
             }
             Some(_) => {}
         }
     }
     for name in before.keys().filter(|name| !next.webapps.contains_key(name)) {
-        plan.push(PlanWebapp { name: name.to_string(), effect: "stop" });
+        plan.push(PlanWebapp { name: name.to_string(), effect: "stop", opens: false });
     }
     plan
 }

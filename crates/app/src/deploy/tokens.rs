@@ -1,6 +1,6 @@
-//! Tokens with which a design node brings bundles to an automation node. They are good for nothing else.
+//! Tokens with which a design node brings bundles to an automation node. What else they are good for is said of each.
 
-use stet_domain::{Actor, Login};
+use stet_domain::{Actor, DeployScopes, Login};
 use stet_store::node::{DeployToken, NewDeployToken};
 
 use crate::App;
@@ -19,12 +19,18 @@ impl App {
     ///
     /// # Errors
     /// When the actor may not, or there is a token of this name.
-    pub async fn add_deploy_token(&self, actor: &Actor, name: &str, days: Option<u32>) -> Result<String, AppError> {
+    pub async fn add_deploy_token(
+        &self,
+        actor: &Actor,
+        name: &str,
+        days: Option<u32>,
+        scopes: DeployScopes,
+    ) -> Result<String, AppError> {
         self.require_administrator(actor)?;
         let login = token_login(name)?;
         let secret = format!("{DEPLOY_TOKEN_PREFIX}{}", new_secret());
         let now = self.inner.clock.now();
-        let entry = self.entry(actor, "token.add", format!("deploy token {name}"), "");
+        let entry = self.entry(actor, "token.add", format!("deploy token {name}"), words_of(&scopes));
         let new = self
             .inner
             .node
@@ -32,6 +38,7 @@ impl App {
             .create_deploy_token(NewDeployToken {
                 token_hash: secret_hash(&secret),
                 name: name.to_owned(),
+                scopes,
                 created_by: actor.login.to_string(),
                 created_at: now,
                 expires_at: days.map(|days| after_s(now, i64::from(days) * 24 * 3600)),
@@ -75,10 +82,25 @@ impl App {
     /// `NotSignedIn` when it is none, or no longer.
     pub async fn actor_of_deploy_token(&self, token: &str) -> Result<Actor, AppError> {
         let now = self.inner.clock.now();
-        let name = self.inner.node.deploy_token(secret_hash(token), now).await?.ok_or(AppError::NotSignedIn)?;
+        let found = self.inner.node.deploy_token(secret_hash(token), now).await?;
+        let (name, scopes) = found.ok_or(AppError::NotSignedIn)?;
         let login = token_login(&name)?;
-        Ok(Actor::deploy_token(login, name))
+        Ok(Actor::deploy_token(login, name, scopes))
     }
+}
+
+/// What a token is good for, in words for the audit trail.
+fn words_of(scopes: &DeployScopes) -> String {
+    let projects: Vec<&str> = scopes.projects.iter().map(stet_domain::ProjectKey::as_str).collect();
+    let mut words =
+        if projects.is_empty() { "for all projects".to_owned() } else { format!("for {}", projects.join(", ")) };
+    if scopes.approvals {
+        words.push_str(", brings approvals");
+    }
+    if scopes.activate {
+        words.push_str(", activates");
+    }
+    words
 }
 
 /// The name under which what a token did is noted; no user's login has this ending.

@@ -20,7 +20,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use rand::Rng as _;
 use stet_domain::Actor;
-use stet_store::node::{NamedSecret, SealedBytes, SecretKind, SecretPlace};
+use stet_store::node::{NamedSecret, SealedBytes, SecretKind, SecretPlace, StoredConnection, StoredTarget};
 
 use crate::App;
 use crate::error::AppError;
@@ -66,6 +66,11 @@ impl Context {
     /// A secret that `stet.toml` calls by its name.
     pub(crate) fn named(node: uuid::Uuid, name: &str) -> Context {
         Context::of(&["named secret", &node.to_string(), name])
+    }
+
+    /// The token with which bundles are brought to another node: shown at this address as to this node, and nowhere else.
+    pub(crate) fn deploy_target(node: uuid::Uuid, name: &str, address: &str, target: uuid::Uuid) -> Context {
+        Context::of(&["deploy target", &node.to_string(), name, address, &target.to_string()])
     }
 
     /// Texts, each with its length, so that no two lists of them are the same bytes.
@@ -182,14 +187,15 @@ impl App {
                 self.inner.keys.where_to_put()
             )));
         }
-        let connections = self.inner.node.connections().await?;
+        let places = self.secret_places().await?;
         for (place, bytes) in sealed {
-            let context = self.context_of(&place, &connections);
+            let context = self.context_of(&place, &places);
             if let Err(reason) = context.ok_or(DAMAGED.to_owned()).and_then(|context| open(&keys, &context, &bytes)) {
                 let what = match place.kind {
                     SecretKind::Connection => format!("connection `{}`", place.name),
                     SecretKind::SecondFactor => format!("the second factor of `{}`", place.name),
                     SecretKind::Named => format!("the secret `{}`", place.name),
+                    SecretKind::DeployTarget => format!("the token for `{}`", place.name),
                 };
                 // One damaged secret is the matter of its owner; another key is that of the node.
                 if reason == DAMAGED {
@@ -216,11 +222,10 @@ impl App {
         let keys = self.inner.keys.present()?;
         // The new key is on the disk before anything is sealed by it, and takes the old one's place after everything is.
         let pending = self.inner.keys.begin_rotation(new_key_file)?;
-        let connections = self.inner.node.connections().await?;
+        let places = self.secret_places().await?;
         let mut secrets = Vec::new();
         for (place, bytes) in self.inner.node.sealed_secrets().await? {
-            let context =
-                self.context_of(&place, &connections).ok_or_else(|| AppError::Conflict(DAMAGED.to_owned()))?;
+            let context = self.context_of(&place, &places).ok_or_else(|| AppError::Conflict(DAMAGED.to_owned()))?;
             let new = reseal(&keys, &pending.key, &context, &bytes)
                 .map_err(|reason| AppError::Conflict(format!("`{}`: {reason}", place.name)))?;
             secrets.push((place, bytes, new));
@@ -292,13 +297,22 @@ impl App {
         self.inner.keys.open(&Context::named(self.inner.node_id, name), &sealed)
     }
 
+    async fn secret_places(&self) -> Result<Places, AppError> {
+        let node = &self.inner.node;
+        Ok(Places { connections: node.connections().await?, targets: node.deploy_targets().await? })
+    }
+
     /// What a sealed secret is for; none when that is no longer there.
-    fn context_of(&self, place: &SecretPlace, connections: &[stet_store::node::StoredConnection]) -> Option<Context> {
+    fn context_of(&self, place: &SecretPlace, places: &Places) -> Option<Context> {
         match place.kind {
             SecretKind::SecondFactor => Some(Context::second_factor(self.inner.node_id, &place.name)),
             SecretKind::Named => Some(Context::named(self.inner.node_id, &place.name)),
+            SecretKind::DeployTarget => {
+                let found = places.targets.iter().find(|target| target.name == place.name)?;
+                Some(Context::deploy_target(self.inner.node_id, &found.name, &found.address, found.node_id))
+            }
             SecretKind::Connection => {
-                let found = connections.iter().find(|connection| connection.name == place.name)?;
+                let found = places.connections.iter().find(|connection| connection.name == place.name)?;
                 Some(Context::connection(
                     self.inner.node_id,
                     &found.name,
@@ -310,6 +324,12 @@ impl App {
             }
         }
     }
+}
+
+/// What the sealed secrets of a node are for.
+struct Places {
+    connections: Vec<StoredConnection>,
+    targets: Vec<StoredTarget>,
 }
 
 #[cfg(test)]

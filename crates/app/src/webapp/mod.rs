@@ -8,6 +8,7 @@ mod past;
 mod read;
 mod resolve;
 mod rows;
+mod start;
 mod status;
 mod steps;
 mod viewer;

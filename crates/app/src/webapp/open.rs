@@ -141,6 +141,11 @@ impl App {
         webapp: &str,
     ) -> Result<Arc<OpenWebapp>, AppError> {
         let project = self.authorise_webapp(actor, project, webapp, Use::View)?;
+        self.open_table(project, webapp).await
+    }
+
+    /// The open table of a webapp, whoever asks; opens it if it is not.
+    pub(super) async fn open_table(&self, project: Arc<Project>, webapp: &str) -> Result<Arc<OpenWebapp>, AppError> {
         let (name, definition) = find_webapp(&project, webapp)?;
         let slot = self.slot(&project.key, name);
         let mut place = slot.open.lock().await;

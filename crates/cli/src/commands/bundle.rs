@@ -12,6 +12,7 @@ use stet_domain::bundle::{Feedback, FinalDecision, ObjectDiff};
 use stet_domain::{LogDate, ProjectKey};
 
 use crate::Global;
+use crate::commands::push;
 use crate::failure::Failure;
 use crate::names;
 use crate::node;
@@ -57,6 +58,11 @@ pub(crate) enum Command {
     },
     /// Say what you think of a bundle, signed with your key; needs no node
     Approve(Approve),
+    /// Send a bundle to another node
+    Push(push::Push),
+    /// Other nodes to send bundles to
+    #[command(subcommand)]
+    Target(push::TargetCommand),
     /// Check a bundle from end to end, and whether a key that is trusted here has signed it
     Verify {
         /// The bundle's file, or its digest when this node has it
@@ -206,6 +212,8 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             }
         }
         Command::Approve(arguments) => approve(arguments),
+        Command::Push(arguments) => push::push(global, arguments).await,
+        Command::Target(command) => push::target(global, command).await,
         Command::Verify { bundle, key, format } => verify(global, &bundle, &key, format).await,
         Command::Key { format } => {
             let app = node::open(global).await?;

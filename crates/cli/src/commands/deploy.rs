@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use stet_app::{App, BuildMode, BundleSummary, DeployPlan, Health, JobState};
-use stet_domain::Actor;
+use stet_app::{App, BuildMode, BundleSummary, DeployPlan, Health, JobState, PLAN_EDITS_MAX};
+use stet_domain::{Actor, DeployScopes, ProjectKey};
 
 use crate::Global;
 use crate::commands::bundle::is_digest;
@@ -62,7 +62,7 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
     },
-    /// Tokens with which another node brings its bundles here, and nothing else
+    /// Tokens with which another node brings its bundles here
     #[command(subcommand)]
     Token(TokenCommand),
 }
@@ -85,6 +85,15 @@ pub(crate) enum TokenCommand {
         /// After how many days it expires [default: never]
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: Option<u32>,
+        /// Only for this project; may be given more than once [default: all projects]
+        #[arg(long, value_name = "PROJECT")]
+        project: Vec<String>,
+        /// It may also bring approvals, which others have signed
+        #[arg(long)]
+        may_bring_approvals: bool,
+        /// It may also activate what it brings
+        #[arg(long)]
+        may_activate: bool,
         #[arg(long, value_enum, default_value_t)]
         format: PrintFormat,
     },
@@ -106,8 +115,12 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
     match command {
         Command::Plan { bundle, rows, format } => {
             let bundle = take_in(&app, &actor, &bundle).await?;
-            let plan = app.plan_deployment(&actor, &bundle.record.digest, rows).await?;
+            let listed = rows && format == PrintFormat::Json;
+            let plan = app.plan_deployment(&actor, &bundle.record.digest, listed).await?;
             print_plan(&plan, format)?;
+            if rows && format == PrintFormat::Text {
+                print_edits(&app, &actor, &plan).await?;
+            }
             blocked(&plan)
         }
         Command::Activate { bundle, build, format } => {
@@ -189,7 +202,8 @@ fn print_plan(plan: &DeployPlan, format: PrintFormat) -> Result<(), Failure> {
         lines.push(format!("connection   {} ({here})", connection.name));
     }
     for webapp in &plan.webapps {
-        lines.push(format!("{:<12} webapp {}", webapp.effect, webapp.name));
+        let opens = if webapp.opens { ", and opens its table at once" } else { "" };
+        lines.push(format!("{:<12} webapp {}{opens}", webapp.effect, webapp.name));
     }
     for dataset in &plan.builds {
         lines.push(format!("to build     {dataset}"));
@@ -207,16 +221,35 @@ fn print_plan(plan: &DeployPlan, format: PrintFormat) -> Result<(), Failure> {
             "edits        {}: {} in the log, all stay; {} orphans, {} misfits, {} not editable",
             effect.original, effect.events, effect.orphans, effect.misfits, effect.not_editable
         ));
-        for row in &effect.rows {
-            let value = row.value.as_deref().unwrap_or("emptied");
-            let column = row.column.as_deref().unwrap_or("the row");
-            lines.push(format!("             event {}, {}, {column}: {value} ({})", row.event, row.key, row.fate));
-        }
     }
     lines.extend(plan.warnings.iter().map(|warning| format!("warning      {warning}")));
     lines.extend(plan.blockers.iter().map(|blocker| format!("prevents it  {blocker}")));
     for line in lines {
         output::print(&shown_word(&line))?;
+    }
+    Ok(())
+}
+
+/// The edits that would no longer fit, one by one, page by page.
+async fn print_edits(app: &App, actor: &Actor, plan: &DeployPlan) -> Result<(), Failure> {
+    for effect in plan.edits.iter().filter(|effect| effect.lost() + effect.rekeyed > 0) {
+        let mut after = None;
+        loop {
+            let page = app.plan_edits(actor, &plan.digest, &effect.original, after, PLAN_EDITS_MAX).await?;
+            for row in &page.rows {
+                let value = row.value.as_deref().unwrap_or("emptied");
+                let column = row.column.as_deref().unwrap_or("the row");
+                let fate = row.fate.as_str().replace('_', " ");
+                output::print(&shown_word(&format!(
+                    "    {}, event {}, {}, {column}: {value} ({fate})",
+                    effect.original, row.event, row.key
+                )))?;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
     }
     Ok(())
 }
@@ -327,15 +360,43 @@ async fn history(app: &App, actor: &Actor, project: &str, format: PrintFormat) -
     }
 }
 
+fn projects_of(token: &stet_app::DeployToken) -> String {
+    let projects: Vec<&str> = token.scopes.projects.iter().map(ProjectKey::as_str).collect();
+    if projects.is_empty() { "all projects".to_owned() } else { projects.join(", ") }
+}
+
+fn also_of(token: &stet_app::DeployToken) -> &'static str {
+    match (token.scopes.approvals, token.scopes.activate) {
+        (false, false) => "nothing",
+        (true, false) => "bring approvals",
+        (false, true) => "activate",
+        (true, true) => "bring approvals, activate",
+    }
+}
+
 async fn token(app: &App, actor: &Actor, command: TokenCommand) -> Result<(), Failure> {
     match command {
-        TokenCommand::Add { name, days, format } => {
-            let secret = app.add_deploy_token(actor, &name, days).await?;
+        TokenCommand::Add { name, days, project, may_bring_approvals, may_activate, format } => {
+            let projects = project.iter().map(|key| {
+                ProjectKey::new(key.as_str())
+                    .map_err(|_| Failure::usage(format!("there can be no project `{}`", key.escape_debug())))
+            });
+            let scopes = DeployScopes {
+                projects: projects.collect::<Result<_, _>>()?,
+                approvals: may_bring_approvals,
+                activate: may_activate,
+            };
+            let secret = app.add_deploy_token(actor, &name, days, scopes).await?;
+            let address = app.config().public_url.as_deref().unwrap_or("https://ADDRESS-OF-THIS-NODE");
             match format {
-                PrintFormat::Json => output::print_json(&serde_json::json!({ "name": name, "token": secret })),
+                PrintFormat::Json => {
+                    output::print_json(&serde_json::json!({ "name": name, "token": secret, "node_id": app.node_id() }))
+                }
                 PrintFormat::Text => {
                     output::note(&format!(
-                        "The deploy token `{name}`, shown this once; send it as `Authorization: Bearer TOKEN`:"
+                        "On the node that is to send its bundles here, with the token on stdin, which is shown this once:\n    \
+                         stet bundle target add NAME --address {address} --node {}",
+                        app.node_id()
                     ));
                     output::print(&secret)
                 }
@@ -356,6 +417,8 @@ async fn token(app: &App, actor: &Actor, command: TokenCommand) -> Result<(), Fa
                         .map(|token| {
                             serde_json::json!({
                                 "name": token.name, "state": state(token), "created_by": token.created_by,
+                                "projects": token.scopes.projects, "may_bring_approvals": token.scopes.approvals,
+                                "may_activate": token.scopes.activate,
                                 "created_at": token.created_at, "expires_at": token.expires_at,
                             })
                         })
@@ -363,11 +426,14 @@ async fn token(app: &App, actor: &Actor, command: TokenCommand) -> Result<(), Fa
                     output::print_json(&serde_json::json!({ "tokens": views }))
                 }
                 PrintFormat::Text => {
-                    let mut table = Table::of_texts(&["name", "state", "made by", "created", "expires"]);
+                    let mut table =
+                        Table::of_texts(&["name", "state", "for", "may also", "made by", "created", "expires"]);
                     for token in &tokens {
                         table.words([
                             token.name.as_str().into(),
                             state(token).into(),
+                            projects_of(token).into(),
+                            also_of(token).into(),
                             token.created_by.as_str().into(),
                             token.created_at.to_string().into(),
                             token.expires_at.map_or_else(|| "never".to_owned(), |date| date.to_string()).into(),

@@ -13,6 +13,7 @@ pub(crate) mod erase;
 pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod project;
+pub(crate) mod push;
 pub(crate) mod scenario;
 pub(crate) mod seal;
 pub(crate) mod secrets;

@@ -101,8 +101,12 @@ impl Default for ApprovalPolicy {
 pub struct Approver {
     /// The person's login.
     pub login: String,
-    /// The person's public key, as `stet bundle keygen` prints it.
-    pub key: String,
+    /// The person's public key, as `stet bundle keygen` prints it; none for somebody who approves with passkeys alone.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The public keys of the person's passkeys, as the account page shows them.
+    #[serde(default)]
+    pub passkeys: Vec<String>,
     /// The groups that the person belongs to.
     #[serde(default)]
     pub groups: BTreeSet<String>,
@@ -258,7 +262,12 @@ mod tests {
     }
 
     fn approver(login: &str, group: &str) -> Approver {
-        Approver { login: login.to_owned(), key: String::new(), groups: BTreeSet::from([group.to_owned()]) }
+        Approver {
+            login: login.to_owned(),
+            key: None,
+            passkeys: Vec::new(),
+            groups: BTreeSet::from([group.to_owned()]),
+        }
     }
 
     const GOOD: Option<Feedback> = Some(Feedback::Approve);

@@ -134,6 +134,8 @@ pub(super) struct WebappFile {
     pub edits: EditsFile,
     pub scenarios: Option<Vec<Spanned<String>>>,
     #[serde(default)]
+    pub auto_start: bool,
+    #[serde(default)]
     pub access: AccessFile,
 }
 

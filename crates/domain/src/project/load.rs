@@ -288,6 +288,7 @@ impl<'a> Loader<'a> {
                 require_reason: written.edits.require_reason,
                 sign_validations: signed.is_some(),
                 scenarios: ready_made,
+                auto_start: written.auto_start,
                 access,
                 see,
                 edit,

@@ -292,6 +292,8 @@ pub struct Webapp {
     pub access: WebappAccess,
     /// Which of the ready-made scenarios it brings along.
     pub scenarios: Vec<String>,
+    /// Whether its table is opened when the node starts and when it is deployed, and not when somebody first asks for it.
+    pub auto_start: bool,
     /// Which rows people see; none for all.
     pub see: Option<Condition>,
     /// Which of the rows that they see people may change; none for all.

@@ -6,26 +6,27 @@ use axum::Json;
 use axum::body::Body as RawBody;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use stet_app::{AppError, BundleSide, DEPLOY_TOKEN_PREFIX, NewBundle, UPLOAD_BYTES_MAX, read_bundle};
-use stet_domain::{Actor, ProjectKey};
+use stet_domain::{Actor, EventId, ProjectKey};
 use tokio::io::AsyncWriteExt;
 use tokio_stream::StreamExt;
 
 use super::{Answer, Shared};
-use crate::auth::Signed;
+use crate::auth::{Signed, client_address};
 use crate::error::Problem;
 use crate::extract::{Body, Path, Query};
 use crate::state::Server;
 use crate::views::deploy::{
-    ApprovalView, BundleDetailView, BundleView, BundlesView, DeploymentView, DiffView, NewBundleBody, PlanView,
-    RollbackBody,
+    ApprovalView, BundleDetailView, BundleView, BundlesView, DeploymentView, DiffView, NewBundleBody, PlanEditsView,
+    PlanView, RollbackBody,
 };
 
-/// Who may bring bundles: somebody who is signed in, or a program with a deploy token, which opens nothing else.
-pub(crate) struct Bringer(Actor);
+/// Who may bring bundles: somebody who is signed in, or a program with a deploy token, which opens only routes that take
+/// this.
+pub(crate) struct Bringer(pub(crate) Actor);
 
 impl FromRequestParts<Arc<Server>> for Bringer {
     type Rejection = Problem;
@@ -40,7 +41,10 @@ impl FromRequestParts<Arc<Server>> for Bringer {
             .map(|(_, token)| token.trim())
             .filter(|token| token.starts_with(DEPLOY_TOKEN_PREFIX));
         match token {
-            Some(token) => Ok(Bringer(server.app.actor_of_deploy_token(token).await?)),
+            Some(token) => {
+                let actor = server.app.actor_of_deploy_token(token).await?;
+                Ok(Bringer(actor.at(client_address(&parts.extensions))))
+            }
             None => Ok(Bringer(Signed::from_request_parts(parts, server).await?.actor)),
         }
     }
@@ -51,21 +55,35 @@ impl FromRequestParts<Arc<Server>> for Bringer {
 #[utoipa::path(post, path = "/api/v1/bundles", tag = "deployment",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
         (status = 201, description = "Taken in", body = BundleView),
+        (status = 408, description = "Nothing arrived of it for 30 seconds"),
         (status = 413, description = "It is larger than 1 GiB"),
         (status = 422, description = "It is refused, with the reason"),
     ))]
 pub(crate) async fn bring(
     State(server): Shared,
     Bringer(actor): Bringer,
+    headers: HeaderMap,
     body: RawBody,
 ) -> Result<(StatusCode, Json<BundleView>), Problem> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > UPLOAD_BYTES_MAX) {
+        return Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    let _place = server
+        .uploads
+        .try_acquire()
+        .map_err(|_| Problem::too_many("other bundles are arriving at this moment: send it again shortly", 10))?;
     let file = server.app.incoming_bundle(&actor)?;
     let cannot = |error: std::io::Error| Problem::from(AppError::internal(error));
     {
         let mut out = tokio::fs::File::from_std(file.reopen().map_err(cannot)?);
         let mut stream = body.into_data_stream();
         let mut bytes = 0u64;
-        while let Some(chunk) = stream.next().await {
+        let idle = server.limits.upload_idle_timeout;
+        while let Some(chunk) = tokio::time::timeout(idle, stream.next())
+            .await
+            .map_err(|_| Problem::of_status(StatusCode::REQUEST_TIMEOUT))?
+        {
             let chunk = chunk.map_err(|_| Problem::malformed("the bundle did not arrive whole: send it again"))?;
             bytes += chunk.len() as u64;
             if bytes > UPLOAD_BYTES_MAX {
@@ -108,10 +126,10 @@ pub(crate) async fn create(
     responses((status = 200, description = "The bundle", body = BundleDetailView)))]
 pub(crate) async fn show(
     State(server): Shared,
-    signed: Signed,
+    Bringer(actor): Bringer,
     Path(digest): Path<String>,
 ) -> Answer<BundleDetailView> {
-    let bundle = server.app.bundle(&signed.actor, &digest).await?;
+    let bundle = server.app.bundle(&actor, &digest).await?;
     let path = bundle.path.clone();
     let read = tokio::task::spawn_blocking(move || read_bundle(&path)).await.map_err(AppError::internal)??;
     Ok(Json(BundleDetailView::new(&bundle, &read.manifest)))
@@ -193,12 +211,12 @@ pub(crate) async fn diff(
     request_body = Object, responses((status = 201, description = "Taken in", body = ApprovalView)))]
 pub(crate) async fn approve(
     State(server): Shared,
-    signed: Signed,
+    Bringer(actor): Bringer,
     Path(digest): Path<String>,
     Body(envelope): Body<serde_json::Value>,
 ) -> Result<(StatusCode, Json<ApprovalView>), Problem> {
-    server.app.bundle(&signed.actor, &digest).await?;
-    let approval = server.app.receive_approval(&signed.actor, envelope.to_string().as_bytes()).await?;
+    server.app.bundle(&actor, &digest).await?;
+    let approval = server.app.receive_approval(&actor, envelope.to_string().as_bytes()).await?;
     Ok((StatusCode::CREATED, Json(ApprovalView::try_from(&approval).map_err(AppError::internal)?)))
 }
 
@@ -222,6 +240,34 @@ pub(crate) async fn plan(
     Ok(Json(PlanView::try_from(&plan).map_err(AppError::internal)?))
 }
 
+#[derive(Deserialize)]
+pub(crate) struct PlanEditsQuery {
+    original: String,
+    after: Option<i64>,
+    limit: Option<usize>,
+}
+
+/// The edits of a table that are logged here and would no longer fit when a bundle is activated, one by one and in the order
+/// of the log.
+#[utoipa::path(get, path = "/api/v1/bundles/{digest}/plan/edits", tag = "deployment",
+    params(
+        ("digest" = String, Path),
+        ("original" = String, Query, description = "The dataset whose edits are meant"),
+        ("after" = Option<i64>, Query, description = "The event after which the page begins"),
+        ("limit" = Option<usize>, Query, description = "100 unless told otherwise, 1000 at most"),
+    ),
+    responses((status = 200, description = "A page of edits", body = PlanEditsView)))]
+pub(crate) async fn plan_edits(
+    State(server): Shared,
+    signed: Signed,
+    Path(digest): Path<String>,
+    Query(query): Query<PlanEditsQuery>,
+) -> Answer<PlanEditsView> {
+    let (after, limit) = (query.after.map(EventId), query.limit.unwrap_or(100));
+    let page = server.app.plan_edits(&signed.actor, &digest, &query.original, after, limit).await?;
+    Ok(Json(PlanEditsView::from(page)))
+}
+
 /// Activate a bundle: all of it, or nothing.
 #[utoipa::path(post, path = "/api/v1/bundles/{digest}/activate", tag = "deployment", params(("digest" = String, Path)),
     responses(
@@ -229,8 +275,12 @@ pub(crate) async fn plan(
         (status = 409, description = "Another activation is under way"),
         (status = 422, description = "It is refused, with the reasons"),
     ))]
-pub(crate) async fn activate(State(server): Shared, signed: Signed, Path(digest): Path<String>) -> Answer<PlanView> {
-    let plan = server.app.activate(&signed.actor, &digest).await?;
+pub(crate) async fn activate(
+    State(server): Shared,
+    Bringer(actor): Bringer,
+    Path(digest): Path<String>,
+) -> Answer<PlanView> {
+    let plan = server.app.activate(&actor, &digest).await?;
     Ok(Json(PlanView::try_from(&plan).map_err(AppError::internal)?))
 }
 
@@ -239,12 +289,12 @@ pub(crate) async fn activate(State(server): Shared, signed: Signed, Path(digest)
     params(("project" = String, Path)), responses((status = 200, description = "The state", body = DeploymentView)))]
 pub(crate) async fn deployment(
     State(server): Shared,
-    signed: Signed,
+    Bringer(actor): Bringer,
     Path(project): Path<String>,
 ) -> Answer<DeploymentView> {
-    let status = server.app.deploy_status(&signed.actor, &project).await?;
-    let activations = server.app.deployments(&signed.actor, &project).await?;
-    let events = server.app.deploy_events(&signed.actor, &project).await?;
+    let status = server.app.deploy_status(&actor, &project).await?;
+    let activations = server.app.deployments(&actor, &project).await?;
+    let events = server.app.deploy_events(&actor, &project).await?;
     Ok(Json(DeploymentView::new(status, &activations, &events)))
 }
 

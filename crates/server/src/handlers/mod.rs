@@ -13,6 +13,7 @@ pub(crate) mod row_api;
 pub(crate) mod scenarios;
 pub(crate) mod session;
 pub(crate) mod table;
+pub(crate) mod targets;
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use stet_app::{
-    BundleSummary, DeployEvent, DeployPlan, DeployStatus, DeploymentSummary, GivenApproval, Health, Run, RunState,
-    ScenarioLogLine,
+    BundleSummary, DeployEvent, DeployPlan, DeployStatus, DeploymentSummary, GivenApproval, Health, HistoryPage,
+    HistoryRow, Run, RunState, ScenarioLogLine,
 };
 use stet_domain::bundle::{Manifest, ObjectDiff};
 use stet_domain::scenario::Scenario;
@@ -101,6 +101,40 @@ pub(crate) struct FileDiffView {
 pub(crate) struct PlanView {
     #[schema(value_type = Object)]
     plan: serde_json::Value,
+}
+
+/// Edits that would no longer fit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlanEditsView {
+    rows: Vec<PlanEditView>,
+    /// After which event the next page begins; null at the end.
+    next: Option<i64>,
+}
+
+/// An edit that would no longer fit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlanEditView {
+    event: i64,
+    key: String,
+    /// Null for an edit of the whole row.
+    column: Option<String>,
+    /// Null for a cell that was emptied.
+    value: Option<String>,
+    /// `not_editable`, `misfit`, `orphan` or `rekeyed`.
+    fate: &'static str,
+}
+
+impl From<HistoryPage> for PlanEditsView {
+    fn from(page: HistoryPage) -> PlanEditsView {
+        let row = |row: HistoryRow| PlanEditView {
+            event: row.event.0,
+            key: row.key,
+            column: row.column,
+            value: row.value,
+            fate: row.fate.as_str(),
+        };
+        PlanEditsView { rows: page.rows.into_iter().map(row).collect(), next: page.next.map(|event| event.0) }
+    }
 }
 
 /// An approval that was taken in.

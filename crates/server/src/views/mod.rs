@@ -20,6 +20,7 @@ pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod table;
+pub(crate) mod target;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use stet_domain::ColumnType;

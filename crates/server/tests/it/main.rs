@@ -19,6 +19,7 @@ mod provider;
 mod proxies;
 mod public;
 mod pushing;
+mod push;
 mod reload;
 mod row_api;
 mod rows_and_columns;

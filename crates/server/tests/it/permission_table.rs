@@ -112,7 +112,9 @@ async fn principals() -> Principals {
 
 /// A path with the names of things that are there.
 fn filled(path: &str, project: &str, build: &str) -> String {
-    let query = if path.ends_with("/history") {
+    let query = if path.ends_with("/plan/edits") {
+        "?original=strikes"
+    } else if path.ends_with("/history") {
         "?key=127128"
     } else if path.ends_with("/groups") {
         "?by=species"
@@ -136,6 +138,8 @@ fn filled(path: &str, project: &str, build: &str) -> String {
         .replace("{login}/tokens/{name}", "unlisted/tokens/spare")
         .replace("{group}/members/{login}", "makers/members/disabled")
         .replace("{connection}", "no-such-connection")
+        .replace("{target}", "no-such-target")
+        .replace("{push}", "018f0000-0000-7000-8000-000000000001")
         .replace("{group}", "spare")
         .replace("{login}", "unlisted")
         .replace("{session}", "0123456789abcdef")
@@ -175,6 +179,10 @@ fn body(route: &str, row: usize) -> Value {
         "POST /api/v1/account/tokens" => json!({ "name": format!("row {row}") }),
         "POST /api/v1/users" => json!({ "login": "new", "profile": "reader", "password": "a new password" }),
         "POST /api/v1/groups" => json!({ "name": "new" }),
+        "POST /api/v1/bundles/{digest}/push" => json!({ "target": "Production" }),
+        "POST /api/v1/targets" => {
+            json!({ "name": "new", "address": "https://stet.example", "node_id": "x", "token": "x" })
+        }
         "POST /api/v1/connections" => {
             json!({ "name": "new", "host": "localhost", "database": "none", "user": "none" })
         }

@@ -160,7 +160,7 @@ impl NodeDatabase {
 pub struct SecretPlace {
     /// What it is.
     pub kind: SecretKind,
-    /// Whose it is: a connection's name or a login.
+    /// Whose it is: the name of a connection or of a target, or a login.
     pub name: String,
 }
 
@@ -173,13 +173,16 @@ pub enum SecretKind {
     SecondFactor,
     /// A secret that `stet.toml` calls by its name.
     Named,
+    /// The token with which bundles are brought to another node.
+    DeployTarget,
 }
 
 /// What reads the secrets of each kind.
-const SEALED: [(SecretKind, &str); 3] = [
+const SEALED: [(SecretKind, &str); 4] = [
     (SecretKind::Connection, "name, sealed_password FROM connections WHERE sealed_password IS NOT NULL ORDER BY name"),
     (SecretKind::SecondFactor, "login, sealed_secret FROM second_factors ORDER BY login"),
     (SecretKind::Named, "name, sealed_secret FROM named_secrets ORDER BY name"),
+    (SecretKind::DeployTarget, "name, sealed_token FROM deploy_targets ORDER BY name"),
 ];
 
 impl SecretKind {
@@ -189,6 +192,7 @@ impl SecretKind {
             SecretKind::Connection => ("connections", "name", "sealed_password"),
             SecretKind::SecondFactor => ("second_factors", "login", "sealed_secret"),
             SecretKind::Named => ("named_secrets", "name", "sealed_secret"),
+            SecretKind::DeployTarget => ("deploy_targets", "name", "sealed_token"),
         }
     }
 }

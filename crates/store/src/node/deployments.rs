@@ -1,7 +1,7 @@
 //! Bundles, their approvals, what was activated when, and what was refused.
 
 use rusqlite::{OptionalExtension, Row};
-use stet_domain::{LogDate, Login, ProjectKey};
+use stet_domain::{DeployScopes, LogDate, Login, ProjectKey};
 use uuid::Uuid;
 
 use super::{NodeDatabase, TokenHash, date, date_or_none, limit_of, parsed};
@@ -203,13 +203,15 @@ pub struct DeployEvent {
     pub event: NewDeployEvent,
 }
 
-/// A token to create that may bring bundles, and nothing else.
+/// A token to create that may bring bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDeployToken {
     /// The hash of the token.
     pub token_hash: TokenHash,
     /// What it is for; unique among those that are not revoked.
     pub name: String,
+    /// What it is good for.
+    pub scopes: DeployScopes,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -218,11 +220,13 @@ pub struct NewDeployToken {
     pub expires_at: Option<LogDate>,
 }
 
-/// A token that may bring bundles, and nothing else.
+/// A token that may bring bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeployToken {
     /// What it is for.
     pub name: String,
+    /// What it is good for.
+    pub scopes: DeployScopes,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -268,6 +272,30 @@ fn deployment_of(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         error: row.get(9)?,
         document: row.get(10)?,
     })
+}
+
+fn projects_text(scopes: &DeployScopes) -> String {
+    scopes.projects.iter().map(ProjectKey::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn scopes_text(scopes: &DeployScopes) -> &'static str {
+    match (scopes.approvals, scopes.activate) {
+        (false, false) => "",
+        (true, false) => "approvals",
+        (false, true) => "activate",
+        (true, true) => "approvals activate",
+    }
+}
+
+/// From the columns `projects` and `scopes`, which begin at `column`.
+fn scopes_from_row(row: &Row<'_>, column: usize) -> rusqlite::Result<DeployScopes> {
+    let (projects, scopes): (String, String) = (row.get(column)?, row.get(column + 1)?);
+    // A project that cannot be read must not become a token for all projects.
+    let projects = projects.split_whitespace().map(ProjectKey::new).collect::<Result<_, _>>().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.to_string().into())
+    })?;
+    let has = |name: &str| scopes.split_whitespace().any(|scope| scope == name);
+    Ok(DeployScopes { projects, approvals: has("approvals"), activate: has("activate") })
 }
 
 fn signed(number: u64) -> i64 {
@@ -511,14 +539,16 @@ impl NodeDatabase {
     pub async fn create_deploy_token(&self, token: NewDeployToken) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let changed = transaction.execute(
-                "INSERT INTO deploy_tokens (token_hash, name, created_by, created_at, expires_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                "INSERT INTO deploy_tokens (token_hash, name, created_by, created_at, expires_at, projects, scopes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
                 (
                     token.token_hash.0,
                     token.name,
                     token.created_by,
                     token.created_at.micros(),
                     token.expires_at.map(LogDate::micros),
+                    projects_text(&token.scopes),
+                    scopes_text(&token.scopes),
                 ),
             )?;
             Ok(changed > 0)
@@ -530,7 +560,7 @@ impl NodeDatabase {
     pub async fn deploy_tokens(&self) -> Result<Vec<DeployToken>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT name, created_by, created_at, expires_at, revoked_at FROM deploy_tokens
+                "SELECT name, created_by, created_at, expires_at, revoked_at, projects, scopes FROM deploy_tokens
                  ORDER BY created_at DESC, name LIMIT ?1",
             )?;
             let tokens = statement.query_map([limit_of(usize::MAX)], |row| {
@@ -540,6 +570,7 @@ impl NodeDatabase {
                     created_at: date(row, 2)?,
                     expires_at: date_or_none(row, 3)?,
                     revoked_at: date_or_none(row, 4)?,
+                    scopes: scopes_from_row(row, 5)?,
                 })
             })?;
             Ok(tokens.collect::<Result<_, _>>()?)
@@ -547,14 +578,20 @@ impl NodeDatabase {
         .await
     }
 
-    /// The name of the token with this hash, if it is good at `now`.
-    pub async fn deploy_token(&self, token_hash: TokenHash, now: LogDate) -> Result<Option<String>, StoreError> {
+    /// The name of the token with this hash and what it is good for, if it is good at `now`.
+    pub async fn deploy_token(
+        &self,
+        token_hash: TokenHash,
+        now: LogDate,
+    ) -> Result<Option<(String, DeployScopes)>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT name FROM deploy_tokens
+                "SELECT name, projects, scopes FROM deploy_tokens
                  WHERE token_hash = ?1 AND revoked_at IS NULL AND coalesce(expires_at > ?2, TRUE)",
             )?;
-            Ok(statement.query_row((token_hash.0, now.micros()), |row| row.get(0)).optional()?)
+            let found =
+                statement.query_row((token_hash.0, now.micros()), |row| Ok((row.get(0)?, scopes_from_row(row, 1)?)));
+            Ok(found.optional()?)
         })
         .await
     }

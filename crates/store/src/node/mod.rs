@@ -16,6 +16,7 @@ mod schema;
 mod second_factors;
 mod sessions;
 mod sign_in;
+mod targets;
 mod tokens;
 mod users;
 
@@ -44,6 +45,7 @@ pub use self::scenarios::{RUN_LOG_LINES_MAX, ScenarioLogLine, ScenarioRun};
 pub use self::second_factors::SecondFactor;
 pub use self::sessions::{ListedSession, NewSession, Session, SessionMethod};
 pub use self::sign_in::SignInFailures;
+pub use self::targets::StoredTarget;
 pub use self::tokens::{ApiToken, NewApiToken};
 pub use self::users::{NewUser, PasswordHash, User};
 

@@ -134,6 +134,7 @@ ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
     super::identities::TABLES,
     super::audit::TABLES,
     super::outside::TABLES,
+    super::targets::TABLES,
 ];
 
 /// Brings the tables to this version.

@@ -1,0 +1,26 @@
+/** Calls about other nodes: where bundles go, and how they get there. */
+import { call } from './api';
+import type { PlanEdit, PushState, Target, TargetTest } from './deploy-types';
+
+const part = encodeURIComponent;
+
+export const deployApi = {
+  targets: (signal?: AbortSignal): Promise<{ targets: Target[] }> => call('GET', '/targets', { signal }),
+  addTarget: (target: { name: string; address: string; node_id: string; token: string }): Promise<void> =>
+    call('POST', '/targets', { body: target }),
+  removeTarget: (name: string): Promise<void> => call('DELETE', `/targets/${part(name)}`),
+  testTarget: (name: string): Promise<TargetTest> => call('POST', `/targets/${part(name)}/test`, { body: {} }),
+  planEdits: (
+    digest: string,
+    original: string,
+    after: number | null,
+    signal?: AbortSignal,
+  ): Promise<{ rows: PlanEdit[]; next: number | null }> => {
+    const query = new URLSearchParams({ original, limit: '100' });
+    if (after !== null) query.set('after', String(after));
+    return call('GET', `/bundles/${part(digest)}/plan/edits?${query.toString()}`, { signal });
+  },
+  push: (digest: string, target: string, activate: boolean): Promise<PushState> =>
+    call('POST', `/bundles/${part(digest)}/push`, { body: { target, activate } }),
+  pushed: (id: string, signal?: AbortSignal): Promise<PushState> => call('GET', `/pushes/${part(id)}`, { signal }),
+};
