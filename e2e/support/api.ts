@@ -26,6 +26,15 @@ export class Api {
     expect(answer.status()).toBe(200);
   }
 
+  /** Makes a bundle of the demo's project: its digest and its archive. */
+  async bundle(notes: string): Promise<{ digest: string; archive: Buffer }> {
+    const made = await this.request.post('/api/v1/projects/BIRDSTRIKES/bundles', { data: { notes } });
+    expect(made.status()).toBe(201);
+    const { digest } = (await made.json()) as { digest: string };
+    const file = await this.request.get(`/api/v1/bundles/${digest}/file`);
+    return { digest, archive: await file.body() };
+  }
+
   async history(
     webapp: WebappName,
     key: string,

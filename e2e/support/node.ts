@@ -85,8 +85,8 @@ export class StetNode {
   }
 
   /** Serves a node that was made before, without a project or people of its own. */
-  static async serve(folder: string): Promise<StetNode> {
-    const server = spawn(stetBinary(), ['serve', '--node', folder, '--listen', '127.0.0.1:0', '--log', 'warn'], {
+  static async serve(folder: string, port = 0): Promise<StetNode> {
+    const server = spawn(stetBinary(), ['serve', '--node', folder, '--listen', `127.0.0.1:${port}`, '--log', 'warn'], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1' },
     });

@@ -1,42 +1,11 @@
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
-import { execFileSync } from 'node:child_process';
-import { appendFile, cp, mkdir, mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { StetNode, stetBinary } from '../support/node';
+import { password, production, stet } from '../support/production';
 import { expect, test } from '../support/test';
 
 async function noViolations(page: Page): Promise<void> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join('\n')}`)).toEqual([]);
-}
-
-function stet(node: StetNode | string, ...words: string[]): string {
-  const folder = typeof node === 'string' ? node : node.folder;
-  return execFileSync(stetBinary(), [...words, '--node', folder], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-}
-
-const password = 'correct horse battery';
-
-/** A node that takes the bundles of another one without approvals, with the data and without the project. */
-async function production(design: StetNode): Promise<StetNode> {
-  const folder = join(await mkdtemp(join(tmpdir(), 'stet-e2e-')), 'node');
-  execFileSync(
-    stetBinary(),
-    ['init', '--node', folder, '--name', 'Production', '--role', 'automation', '--admin', 'ada', '--password-file', '-'],
-    { input: `${password}\n` },
-  );
-  const key = stet(design, 'bundle', 'key').trim();
-  await appendFile(
-    join(folder, 'stet.toml'),
-    `\n[deploy.approval]\npersons_min = 0\n[[deploy.trusted]]\nname = "Design"\nkey = "${key}"\n`,
-  );
-  await mkdir(join(folder, 'data/BIRDSTRIKES'), { recursive: true });
-  for (const file of ['strikes.csv', 'airports.csv']) {
-    await cp(join(design.folder, 'data/BIRDSTRIKES', file), join(folder, 'data/BIRDSTRIKES', file));
-  }
-  return StetNode.serve(folder);
 }
 
 for (const colorScheme of ['light', 'dark'] as const) {
@@ -90,7 +59,10 @@ for (const colorScheme of ['light', 'dark'] as const) {
         data: { login: 'ada', password },
       });
       expect(answer.status()).toBe(200);
-      await there.goto('/projects/BIRDSTRIKES/deployment');
+      await there.goto('/projects');
+      await expect(there.getByText('1 bundle of BIRDSTRIKES has arrived')).toBeVisible();
+      await noViolations(there);
+      await there.getByRole('link', { name: 'Look at the deployment' }).click();
       await there.getByRole('button', { name: 'Plan' }).click();
       const plan = there.getByRole('dialog', { name: 'What activating bundle 1 does' });
       await expect(plan.getByRole('checkbox', { name: 'strikes_edited' })).toBeChecked();

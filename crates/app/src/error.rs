@@ -1,5 +1,6 @@
 //! What a use case answers when it cannot do what was asked.
 
+use crate::second_factor::SecondFactorAsked;
 use stet_domain::project::ProjectError;
 use stet_engine::error::EngineError;
 use stet_store::StoreError;
@@ -13,9 +14,9 @@ pub enum AppError {
     /// The login or the password is wrong, or the user is disabled: which of them is not told.
     #[error("this login and password do not match")]
     WrongCredentials,
-    /// The password is right, and the code of the second factor is missing.
-    #[error("type the code that your app shows, or a recovery code")]
-    SecondFactorNeeded,
+    /// The password is right, and the second factor is missing: what will do.
+    #[error("{}", if .0.codes { "type the code that your app shows, or a recovery code" } else { "use your passkey" })]
+    SecondFactorNeeded(Box<SecondFactorAsked>),
     /// The code is none, was used before, or is of another time.
     #[error("this code is not right, or was used before: type the one that your app shows now")]
     WrongCode,

@@ -21,6 +21,7 @@ mod http;
 mod new_project;
 mod node;
 mod outgoing;
+mod passkeys;
 mod password;
 mod people;
 mod project_access;
@@ -64,16 +65,17 @@ pub use config::{
 pub use connections::{ConnectionChange, ConnectionSummary, NewConnection};
 pub use datasets::{DatasetDetail, DatasetSummary, ExportFormat, Preview, WebappEdits};
 pub use deploy::{
-    DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken, DeploymentSummary, Drift,
-    Fate, GivenApproval, Health, HistoryEffect, HistoryPage, HistoryRow, Judgement, NewTarget, NodeAnswer, OnDrift,
-    PLAN_EDITS_MAX, PlanConnection, PlanData, PlanObject, PlanWebapp, Push, PushOptions, PushReport, PushState, Target,
-    TrustedKey, UPLOAD_BYTES_MAX, Verification,
+    ApprovalRequest, DEPLOY_TOKEN_PREFIX, DeployConfig, DeployEvent, DeployPlan, DeployStatus, DeployToken,
+    DeploymentSummary, Drift, Fate, GivenApproval, Health, HistoryEffect, HistoryPage, HistoryRow, Judgement,
+    NewTarget, NodeAnswer, OnDrift, PLAN_EDITS_MAX, PlanConnection, PlanData, PlanObject, PlanWebapp, Push,
+    PushOptions, PushReport, PushState, Target, TrustedKey, UPLOAD_BYTES_MAX, Verification,
 };
 pub use error::{AppError, Chain};
 pub use flow::{Flow, FlowEdge, FlowNode, FlowNodeKind, FlowState};
 pub use guard::EditlogStatus;
 pub use new_project::{MadeProject, NewProject};
 pub use node::{NodeFolder, copy_folder};
+pub use passkeys::{NewPasskey, Passkey, PasskeyAnswer, PasskeyCreation, PasskeyKey, PasskeyRequest};
 pub use password::new_secret;
 pub use people::PersonChange;
 pub use project_access::{ProjectAccess, WebappAccessState};
@@ -85,7 +87,7 @@ pub use sealing::{
     ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, KeptAt, PUSH_INTERVAL_S, PushStatus,
     Pushed, SealState, VERIFICATIONS_MAX, VerificationOutcome, VerificationStatus,
 };
-pub use second_factor::{CODE_ATTEMPTS_MAX, Enrolment, SecondFactorState};
+pub use second_factor::{CODE_ATTEMPTS_MAX, Enrolment, SecondFactorAsked, SecondFactorState};
 pub use sessions::{OpenSession, SESSION_ATTEMPTS_MAX, SignIn, SignedIn};
 pub use shipping::{SHIPPING_BEHIND_S_MAX, ShippingStatus};
 pub use stet_store::node::{ApiToken, Group, NamedSecret, ScenarioLogLine, User};
@@ -124,7 +126,8 @@ struct Inner {
     webapps: webapp::OpenWebapps,
     builds: builds::Builds,
     drifts: deploy::Drifts,
-    pushes: deploy::Pushes,
+    bundle_pushes: deploy::Pushes,
+    challenges: passkeys::Challenges,
     guards: guard::Guards,
     pushes: sealing::Pushes,
     shipments: shipping::Shipments,
@@ -173,7 +176,8 @@ impl App {
                 project_files: tokio::sync::Mutex::default(),
                 builds: builds::Builds::new(),
                 drifts: deploy::Drifts::default(),
-                pushes: deploy::Pushes::default(),
+                bundle_pushes: deploy::Pushes::default(),
+                challenges: passkeys::Challenges::default(),
                 guards: guard::Guards::default(),
                 pushes: sealing::Pushes::default(),
                 shipments: shipping::Shipments::default(),

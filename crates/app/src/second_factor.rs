@@ -14,6 +14,7 @@ use crate::App;
 use crate::clock::after_s;
 use crate::config::SecondFactorPolicy;
 use crate::error::AppError;
+use crate::passkeys::{PasskeyAnswer, PasskeyRequest};
 use crate::password::secret_hash;
 use crate::secrets::Context;
 use crate::users::parse_login;
@@ -47,8 +48,19 @@ pub struct SecondFactorState {
     pub since: Option<LogDate>,
     /// How many recovery codes are left.
     pub recovery_codes: u32,
+    /// How many passkeys there are.
+    pub passkeys: usize,
     /// Whether the node asks this user for one.
     pub required: bool,
+}
+
+/// What somebody whose password is right is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecondFactorAsked {
+    /// Whether a code will do.
+    pub codes: bool,
+    /// What a passkey has to answer, if one will do.
+    pub passkey: Option<PasskeyRequest>,
 }
 
 /// A second factor that was begun. Without `Debug`, so that it is never logged.
@@ -73,6 +85,7 @@ impl App {
         Ok(SecondFactorState {
             since,
             recovery_codes: factor.filter(|_| since.is_some()).map_or(0, |factor| factor.recovery_codes),
+            passkeys: self.inner.node.passkeys(&actor.login).await?.len(),
             required: self.asks_for_second_factor(actor.profile),
         })
     }
@@ -141,7 +154,8 @@ impl App {
         require_user(actor)?;
         let entry = self.entry(actor, "second_factor.remove", format!("user {}", actor.login), "by the user");
         self.check_own_password(actor, session, password, entry.clone()).await?;
-        if self.asks_for_second_factor(actor.profile) {
+        let passkeys = self.inner.node.passkeys(&actor.login).await?;
+        if passkeys.is_empty() && self.asks_for_second_factor(actor.profile) {
             return Err(AppError::Conflict(
                 "this node asks for a second factor: an administrator resets it, and you set up another".to_owned(),
             ));
@@ -160,12 +174,13 @@ impl App {
         self.require_administrator(actor)?;
         let login = parse_login(login)?;
         let entry = self.entry(actor, "second_factor.reset", format!("user {login}"), "");
-        if self.inner.node.user(login.as_str()).await?.is_none()
-            || self.inner.node.second_factor(&login).await?.is_none()
+        let node = &self.inner.node;
+        if node.user(login.as_str()).await?.is_none()
+            || (node.second_factor(&login).await?.is_none() && node.passkeys(&login).await?.is_empty())
         {
             return Err(AppError::not_found(format!("second factor of `{login}`")));
         }
-        self.inner.node.audited(entry).remove_second_factor(&login).await?;
+        self.inner.node.audited(entry).reset_second_factor(&login).await?;
         self.inner.node.delete_sessions_of(&login).await?;
         Ok(())
     }
@@ -187,20 +202,37 @@ impl App {
     /// Looks at the second factor of somebody whose password is right; how the session was begun then.
     ///
     /// # Errors
-    /// `SecondFactorNeeded` when there is one and no code; `WrongCode`; `TooManyAttempts`.
+    /// `SecondFactorNeeded` when there is one and neither a code nor a passkey; `WrongCode`; `Invalid` when the passkey is
+    /// not right; `TooManyAttempts`.
     pub(crate) async fn check_second_factor(
         &self,
         login: &Login,
         code: Option<&str>,
+        passkey: Option<&PasskeyAnswer>,
         mut entry: NewAuditEvent,
     ) -> Result<SessionMethod, AppError> {
         let factor = self.inner.node.second_factor(login).await?.filter(|factor| factor.confirmed_at.is_some());
-        let Some(factor) = factor else { return Ok(SessionMethod::Password) };
+        if factor.is_none() && self.inner.node.passkeys(login).await?.is_empty() {
+            return Ok(SessionMethod::Password);
+        }
+        if let Some(answer) = passkey {
+            self.check_code_attempts(login).await?;
+            return match self.check_passkey(login, answer).await {
+                Ok(()) => Ok(SessionMethod::SecondFactor),
+                Err(error @ AppError::Invalid(_)) => {
+                    self.count_wrong_code(login, App::refused_passkey(entry, &error)).await?;
+                    Err(error)
+                }
+                Err(error) => Err(error),
+            };
+        }
         let Some(code) = code.map(str::trim).filter(|code| !code.is_empty()) else {
-            return Err(AppError::SecondFactorNeeded);
+            let asked = SecondFactorAsked { codes: factor.is_some(), passkey: self.ask_for_passkey(login).await? };
+            return Err(AppError::SecondFactorNeeded(Box::new(asked)));
         };
         self.check_code_attempts(login).await?;
-        let taken = match self.step_of_code(login, &factor, code)? {
+        let step = factor.as_ref().map(|factor| self.step_of_code(login, factor, code)).transpose()?.flatten();
+        let taken = match step {
             // The same code again is somebody's who looked on.
             Some(step) => self.inner.node.take_step(login, step).await?,
             None => {
@@ -208,7 +240,8 @@ impl App {
                 let mut used = entry.clone();
                 used.action = "second_factor.recovery".to_owned();
                 used.outcome = AuditOutcome::Done;
-                used.detail = format!("{} are left", factor.recovery_codes.saturating_sub(1));
+                let left = factor.as_ref().map_or(0, |factor| factor.recovery_codes.saturating_sub(1));
+                used.detail = format!("{left} are left");
                 let taken = self.inner.node.take_recovery_code(login, hash, self.inner.clock.now()).await?;
                 if taken {
                     self.note(used).await?;
@@ -331,7 +364,7 @@ fn uri(node: &str, login: &str, secret: &str) -> String {
 }
 
 /// A token sets up no second factor.
-fn require_user(actor: &Actor) -> Result<(), AppError> {
+pub(crate) fn require_user(actor: &Actor) -> Result<(), AppError> {
     match actor.kind {
         ActorKind::User if actor.scopes == Scopes::ALL => Ok(()),
         ActorKind::Visitor => Err(AppError::NotSignedIn),

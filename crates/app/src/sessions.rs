@@ -14,6 +14,7 @@ use stet_store::node::{
 use crate::App;
 use crate::clock::after_s;
 use crate::error::AppError;
+use crate::passkeys::PasskeyAnswer;
 use crate::password::{self, PASSWORD_BYTES_MAX, new_secret, secret_hash};
 
 /// How many failed attempts one client has in [`ATTEMPTS_WINDOW_S`]: an address, or a device that is known.
@@ -46,6 +47,8 @@ pub struct SignIn {
     pub password: String,
     /// The code of the second factor, or a recovery code, if it was typed.
     pub code: Option<String>,
+    /// What a passkey answered, if one was used.
+    pub passkey: Option<PasskeyAnswer>,
     /// The address of the client, to slow down guessing.
     pub client: String,
     /// What the client calls itself, to tell the user's sessions apart; may be empty.
@@ -162,7 +165,8 @@ impl App {
         let Some(user) = user else { return Err(AppError::WrongCredentials) };
         let actor = actor_of(user).at(request.client.clone());
         let entry = self.entry(&actor, "session.sign_in", "", "");
-        let method = self.check_second_factor(&actor.login, request.code.as_deref(), entry).await?;
+        let method =
+            self.check_second_factor(&actor.login, request.code.as_deref(), request.passkey.as_ref(), entry).await?;
         self.begin_session(actor, method, request.client, &request.agent, request.device, device.is_some()).await
     }
 
@@ -342,28 +346,17 @@ impl App {
         actor: &Actor,
         secret: &str,
         current: String,
-        mut entry: NewAuditEvent,
+        entry: NewAuditEvent,
     ) -> Result<(), AppError> {
-        let now = self.inner.clock.now();
         // Whoever found a session open guesses no faster than at the door.
         let client = format!("session {}", session_id(secret_hash(secret)));
-        let since = after_s(now, -ATTEMPTS_WINDOW_S);
-        let failures = self.inner.node.sign_in_failures(actor.login.as_str(), &client, since).await?;
-        if failures.of_client >= SESSION_ATTEMPTS_MAX || current.len() > PASSWORD_BYTES_MAX {
-            return Err(AppError::TooManyAttempts { retry_after_s: ATTEMPTS_WINDOW_S.unsigned_abs() });
+        if self.is_own_password(actor, &client, current, entry).await? {
+            return Ok(());
         }
-        let user = self.inner.node.user(actor.login.as_str()).await?.ok_or(AppError::NotSignedIn)?;
-        if !password::verify(current, user.password_hash.map(|hash| hash.0)).await? {
-            entry.outcome = AuditOutcome::Refused;
-            self.inner.node.audited(entry).record_sign_in_failure(actor.login.as_str(), &client, now).await?;
-            return Err(AppError::Invalid("this is not your present password".to_owned()));
-        }
-        Ok(())
+        Err(AppError::Invalid("this is not your present password".to_owned()))
     }
-}
 
-impl App {
-    /// Whether a password that was typed again is the actor's. Wrong ones are counted, like those at the door.
+    /// Whether a password that was typed again is the actor's.
     ///
     /// # Errors
     /// When the actor has no password of their own to type, or too many were wrong.
@@ -371,24 +364,36 @@ impl App {
         if actor.kind != ActorKind::User {
             return Err(AppError::NotAllowed("only somebody who has signed in can sign with a password".to_owned()));
         }
-        let now = self.inner.clock.now();
-        let client = format!("signature {}", actor.login);
-        let failures =
-            self.inner.node.sign_in_failures(actor.login.as_str(), &client, after_s(now, -ATTEMPTS_WINDOW_S)).await?;
+        let entry = self.entry(actor, "session.signature", "", "wrong password");
+        self.is_own_password(actor, &format!("signature {}", actor.login), password, entry).await
+    }
+
+    /// Whether this is the actor's present password. Wrong ones are counted by what `client` names, like those at the door,
+    /// and noted by the entry.
+    ///
+    /// # Errors
+    /// `TooManyAttempts` when too many were wrong.
+    async fn is_own_password(
+        &self,
+        actor: &Actor,
+        client: &str,
+        password: String,
+        mut entry: NewAuditEvent,
+    ) -> Result<bool, AppError> {
+        let (now, node, login) = (self.inner.clock.now(), &self.inner.node, actor.login.as_str());
+        let failures = node.sign_in_failures(login, client, after_s(now, -ATTEMPTS_WINDOW_S)).await?;
         if failures.of_client >= SESSION_ATTEMPTS_MAX {
             return Err(AppError::TooManyAttempts { retry_after_s: ATTEMPTS_WINDOW_S.unsigned_abs() });
         }
-        if password.len() > PASSWORD_BYTES_MAX {
-            return Ok(false);
+        let user = node.user(login).await?.ok_or(AppError::NotSignedIn)?;
+        let known = user.password_hash.map(|hash| hash.0);
+        // What is longer than any password is none; looking at it would only take time.
+        if password.len() <= PASSWORD_BYTES_MAX && password::verify(password, known).await? {
+            return Ok(true);
         }
-        let user = self.inner.node.user(actor.login.as_str()).await?.ok_or(AppError::NotSignedIn)?;
-        let confirmed = password::verify(password, user.password_hash.map(|hash| hash.0)).await?;
-        if !confirmed {
-            let mut entry = self.entry(actor, "session.signature", "", "wrong password");
-            entry.outcome = AuditOutcome::Refused;
-            self.inner.node.audited(entry).record_sign_in_failure(actor.login.as_str(), &client, now).await?;
-        }
-        Ok(confirmed)
+        entry.outcome = AuditOutcome::Refused;
+        node.audited(entry).record_sign_in_failure(login, client, now).await?;
+        Ok(false)
     }
 }
 

@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use stet_app::{AppError, Chain};
 
+use crate::views::passkey::request_options;
+
 /// A failure as it is answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -150,7 +152,11 @@ impl From<AppError> for Problem {
         match error {
             AppError::NotSignedIn => Problem::new(StatusCode::UNAUTHORIZED, "not-signed-in", detail),
             AppError::WrongCredentials => Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", detail),
-            AppError::SecondFactorNeeded => Problem::new(StatusCode::UNAUTHORIZED, "second-factor", detail),
+            AppError::SecondFactorNeeded(asked) => {
+                let passkey = asked.passkey.as_ref().map(request_options);
+                let problem = Problem::new(StatusCode::UNAUTHORIZED, "second-factor", detail);
+                problem.with("codes", asked.codes).with("passkey", passkey)
+            }
             AppError::WrongCode => Problem::new(StatusCode::UNAUTHORIZED, "wrong-code", detail),
             AppError::SecondFactorDue => Problem::new(StatusCode::FORBIDDEN, "second-factor-due", detail),
             AppError::TooManyAttempts { retry_after_s } => Problem::too_many(detail, retry_after_s),

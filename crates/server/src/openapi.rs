@@ -9,8 +9,8 @@ use utoipa::openapi::{Components, ContentBuilder, Ref};
 use utoipa::{Modify, OpenApi};
 
 use crate::handlers::{
-    account, admin, builds, bundles, connections, datasets, log, node, projects, row_api, scenarios, session, table,
-    targets,
+    account, admin, builds, bundles, connections, datasets, log, node, passkeys, projects, row_api, scenarios, session,
+    table, targets,
 };
 use crate::views::ProblemView;
 
@@ -42,6 +42,11 @@ use crate::views::ProblemView;
         account::begin_second_factor,
         account::confirm_second_factor,
         account::remove_second_factor,
+        passkeys::list,
+        passkeys::add,
+        passkeys::begin,
+        passkeys::remove,
+        passkeys::begin_approval,
         admin::users,
         admin::add_user,
         admin::change_user,
@@ -93,6 +98,7 @@ use crate::views::ProblemView;
         bundles::activate,
         bundles::list,
         bundles::create,
+        bundles::deployments,
         bundles::deployment,
         bundles::rollback,
         table::show,

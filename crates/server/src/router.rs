@@ -15,8 +15,8 @@ use tower_http::compression::CompressionLayer;
 
 use crate::error::Problem;
 use crate::handlers::{
-    account, admin, builds, bundles, connections, datasets, log, node, projects, row_api, scenarios, session, table,
-    targets,
+    account, admin, builds, bundles, connections, datasets, log, node, passkeys, projects, row_api, scenarios, session,
+    table, targets,
 };
 use crate::state::{Limits, Server};
 use crate::{assets, auth, observe, proxy};
@@ -50,6 +50,10 @@ fn routes(limits: &Limits) -> Vec<Route> {
         post("/api/v1/account/second-factor", account::begin_second_factor),
         post("/api/v1/account/second-factor/confirm", account::confirm_second_factor),
         post("/api/v1/account/second-factor/remove", account::remove_second_factor),
+        get("/api/v1/account/passkeys", passkeys::list),
+        post("/api/v1/account/passkeys", passkeys::add),
+        post("/api/v1/account/passkeys/begin", passkeys::begin),
+        post("/api/v1/account/passkeys/{passkey}/remove", passkeys::remove),
         // Administration
         get("/api/v1/users", admin::users),
         post("/api/v1/users", admin::add_user),
@@ -99,9 +103,11 @@ fn routes(limits: &Limits) -> Vec<Route> {
         get("/api/v1/bundles/{digest}/file", bundles::download),
         get("/api/v1/bundles/{digest}/diff", bundles::diff),
         post("/api/v1/bundles/{digest}/approvals", bundles::approve),
+        post("/api/v1/bundles/{digest}/approvals/begin", passkeys::begin_approval),
         get("/api/v1/bundles/{digest}/plan", bundles::plan),
         get("/api/v1/bundles/{digest}/plan/edits", bundles::plan_edits),
         post("/api/v1/bundles/{digest}/activate", bundles::activate),
+        get("/api/v1/deployments", bundles::deployments),
         get("/api/v1/projects/{project}/bundles", bundles::list),
         post("/api/v1/projects/{project}/bundles", bundles::create),
         get("/api/v1/projects/{project}/deployment", bundles::deployment),

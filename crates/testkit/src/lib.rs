@@ -8,6 +8,8 @@ mod client;
 mod node;
 #[cfg(feature = "node")]
 pub mod outside;
+#[cfg(feature = "node")]
+mod passkey;
 pub mod postgres;
 #[cfg(feature = "node")]
 pub mod provider;
@@ -18,6 +20,8 @@ mod totp;
 pub use client::{Answer, Client, Events, Message, escaped};
 #[cfg(feature = "node")]
 pub use node::{ADMIN, DESIGNER, OTHER_READER, PASSWORD, PROJECT, READER, Setup, TestNode};
+#[cfg(feature = "node")]
+pub use passkey::Authenticator;
 #[cfg(feature = "node")]
 pub use totp::totp_code;
 

@@ -27,6 +27,7 @@ import type {
   Status,
   Webapp,
 } from './types';
+import type { PasskeyAnswer } from './passkeys';
 import type { BundleInfo, Deployment, ObjectDiff, Plan, Scenario, ScenarioRun } from './deploy-types';
 
 const base = '/api/v1';
@@ -155,9 +156,14 @@ const webappPath = (project: string, webapp: string): string => `${projectPath(p
 type Signal = AbortSignal | undefined;
 
 export const api = {
-  signIn: (login: string, password: string, code: string | null = null): Promise<Session> =>
+  signIn: (
+    login: string,
+    password: string,
+    code: string | null = null,
+    passkey: PasskeyAnswer | null = null,
+  ): Promise<Session> =>
     call('POST', '/session', {
-      body: { login, password, ...(code === null ? {} : { code }) },
+      body: { login, password, ...(code === null ? {} : { code }), ...(passkey === null ? {} : { passkey }) },
       keepOnUnauthorized: true,
     }),
   /** What there is to sign in with beside a password. */

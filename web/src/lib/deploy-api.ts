@@ -1,10 +1,13 @@
 /** Calls about other nodes: where bundles go, and how they get there. */
 import { call } from './api';
-import type { PlanEdit, PushState, Target, TargetTest } from './deploy-types';
+import type { Health, PlanEdit, PushState, Target, TargetTest } from './deploy-types';
 
 const part = encodeURIComponent;
 
 export const deployApi = {
+  /** The projects that are deployed here or of which bundles have arrived. */
+  deployments: (signal?: AbortSignal): Promise<{ deployments: { project: string; health: Health; bundles: number }[] }> =>
+    call('GET', '/deployments', { signal }),
   targets: (signal?: AbortSignal): Promise<{ targets: Target[] }> => call('GET', '/targets', { signal }),
   addTarget: (target: { name: string; address: string; node_id: string; token: string }): Promise<void> =>
     call('POST', '/targets', { body: target }),

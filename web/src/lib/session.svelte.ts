@@ -1,4 +1,5 @@
 /** Who is signed in, and what happens when that ends. */
+import type { PasskeyAnswer } from './passkeys';
 import { api, ApiError, messageOf, setUnauthorizedHandler } from './api';
 import { navigation } from './navigation.svelte';
 import { href, safeNext } from './router';
@@ -64,9 +65,14 @@ class CurrentSession {
     }
   }
 
-  async signIn(login: string, password: string, code: string | null): Promise<void> {
+  async signIn(
+    login: string,
+    password: string,
+    code: string | null,
+    passkey: PasskeyAnswer | null = null,
+  ): Promise<void> {
     const before = this.#session;
-    const signedIn = await api.signIn(login, password, code);
+    const signedIn = await api.signIn(login, password, code, passkey);
     this.#ended = false;
     this.#visiting = false;
     if (!this.#again) {

@@ -2,10 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use stet_domain::bundle::{ApprovalStatement, MANIFEST_BYTES_MAX, STATEMENT_FORMAT};
 
 use super::keys::{PublicKey, SecretKey};
+use crate::passkeys::{Assertion, Expected, PasskeyError, PasskeyKey, Site, asserted};
 
 /// The type of an envelope over the manifest of a bundle.
 pub(crate) const MANIFEST_TYPE: &str = "application/vnd.stet.bundle-manifest+json";
@@ -39,6 +42,19 @@ struct Signature {
     keyid: String,
     /// Base64.
     sig: String,
+    /// What else a passkey signs with it; none for a key file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passkey: Option<SignedByPasskey>,
+}
+
+/// What a passkey signs: not the message itself but these two, of which the second names the message's hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignedByPasskey {
+    /// `authenticatorData`, in Base64 for addresses.
+    authenticator_data: String,
+    /// `clientDataJSON`, in Base64 for addresses.
+    client_data: String,
 }
 
 impl Envelope {
@@ -55,7 +71,7 @@ impl Envelope {
         let keyid = key.public().id();
         self.signatures.retain(|signature| signature.keyid != keyid);
         let sig = BASE64.encode(key.sign(&pre_authentication(&self.payload_type, payload)));
-        self.signatures.push(Signature { keyid, sig });
+        self.signatures.push(Signature { keyid, sig, passkey: None });
         self.signatures.sort_by(|a, b| a.keyid.cmp(&b.keyid));
     }
 
@@ -99,10 +115,48 @@ impl Envelope {
         let message = pre_authentication(&self.payload_type, payload);
         let signed = |key: &PublicKey| {
             self.signatures.iter().any(|signature| {
-                signature.keyid == key.id() && BASE64.decode(&signature.sig).is_ok_and(|sig| key.verify(&message, &sig))
+                signature.passkey.is_none()
+                    && signature.keyid == key.id()
+                    && BASE64.decode(&signature.sig).is_ok_and(|sig| key.verify(&message, &sig))
             })
         };
         keys.into_iter().filter(|key| signed(key)).collect()
+    }
+
+    /// The one of these passkeys that has signed this payload on a page of this site, and how often it had been used; why
+    /// not, if none has.
+    pub(crate) fn verified_by_passkey(
+        &self,
+        payload: &[u8],
+        keys: &[PasskeyKey],
+        site: &Site,
+    ) -> Result<(PasskeyKey, u32), PasskeyError> {
+        let challenge = approval_challenge(payload);
+        let mut why = PasskeyError::Signature;
+        for signature in &self.signatures {
+            let Some(signed) = &signature.passkey else { continue };
+            let parts =
+                [&signed.authenticator_data, &signed.client_data].map(|text| BASE64_URL_SAFE_NO_PAD.decode(text));
+            let ([Ok(authenticator_data), Ok(client_data)], Ok(signature)) = (parts, BASE64.decode(&signature.sig))
+            else {
+                why = PasskeyError::Unreadable;
+                continue;
+            };
+            let assertion =
+                Assertion { authenticator_data: &authenticator_data, client_data: &client_data, signature: &signature };
+            for key in keys {
+                match asserted(&Expected { challenge: &challenge, site }, key, None, &assertion) {
+                    Ok(count) => return Ok((key.clone(), count)),
+                    Err(error) => why = error,
+                }
+            }
+        }
+        Err(why)
+    }
+
+    /// Whether it says that a passkey signed it.
+    pub(crate) fn is_of_passkey(&self) -> bool {
+        self.signatures.iter().any(|signature| signature.passkey.is_some())
     }
 
     /// The statement of an approval, as it is said; whether it was signed is not checked.
@@ -127,6 +181,11 @@ impl Envelope {
             serde_json::from_slice(&payload).map_err(|error| format!("the approval cannot be read: {error}"))?;
         Ok((statement, payload))
     }
+}
+
+/// What a passkey is asked to sign for an approval: the hash of the message that a key file would sign.
+pub(crate) fn approval_challenge(payload: &[u8]) -> Vec<u8> {
+    Sha256::digest(pre_authentication(APPROVAL_TYPE, payload)).to_vec()
 }
 
 /// What is really signed: the type and the payload, each with its length, so that neither can pass for the other.

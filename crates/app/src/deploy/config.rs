@@ -4,6 +4,7 @@ use serde::Deserialize;
 use stet_domain::bundle::{ApprovalPolicy, Approver, same_person};
 
 use crate::bundle::PublicKey;
+use crate::passkeys::PasskeyKey;
 
 /// Which bundles a node takes.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -47,9 +48,21 @@ impl DeployConfig {
     /// When a key cannot be read, or one person or key stands there twice: then two approvals would be one person's.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mut keys: Vec<(PublicKey, &str)> = Vec::new();
+        let mut passkeys: Vec<(PasskeyKey, &str)> = Vec::new();
         for (place, approver) in self.approvers.iter().enumerate() {
             if self.approvers[..place].iter().any(|other| same_person(&other.login, &approver.login)) {
                 return Err(format!("[[deploy.approvers]] {} stands there twice", approver.login));
+            }
+            for text in &approver.passkeys {
+                let passkey: PasskeyKey =
+                    text.parse().map_err(|error| format!("[[deploy.approvers]] {}: {error}", approver.login))?;
+                if let Some((_, other)) = passkeys.iter().find(|(known, _)| *known == passkey) {
+                    return Err(format!("[[deploy.approvers]] {other} and {} have the same passkey", approver.login));
+                }
+                passkeys.push((passkey, &approver.login));
+            }
+            if approver.key.is_none() && approver.passkeys.is_empty() {
+                return Err(format!("[[deploy.approvers]] {}: give a `key`, or `passkeys`", approver.login));
             }
             let Some(text) = &approver.key else { continue };
             let key: PublicKey =
@@ -62,8 +75,18 @@ impl DeployConfig {
         Ok(())
     }
 
+    /// The approver with this login.
+    pub(crate) fn approver(&self, login: &str) -> Option<&Approver> {
+        self.approvers.iter().find(|approver| approver.login.eq_ignore_ascii_case(login))
+    }
+
     /// The approvers with their keys.
     pub(crate) fn approver_keys(&self) -> impl Iterator<Item = (&Approver, PublicKey)> {
         self.approvers.iter().filter_map(|approver| Some((approver, approver.key.as_ref()?.parse().ok()?)))
     }
+}
+
+/// The passkeys of an approver.
+pub(crate) fn passkeys_of(approver: &Approver) -> Vec<PasskeyKey> {
+    approver.passkeys.iter().filter_map(|text| text.parse().ok()).collect()
 }

@@ -6,9 +6,10 @@ use stet_domain::bundle::{ApprovalStatement, Enforcement, Manifest};
 use stet_store::node::{ApprovalRecord, Deployment};
 use uuid::Uuid;
 
-use super::config::DeployConfig;
+use super::config::{DeployConfig, passkeys_of};
 use super::push::in_words;
 use crate::bundle::{Bundle, Envelope, STET_VERSION};
+use crate::passkeys::{PasskeyKey, Site};
 
 /// From which difference on the clocks of two machines disagree, in seconds.
 const CLOCKS_DIFFER_S: i64 = 60;
@@ -54,6 +55,8 @@ pub(super) struct Here<'a> {
     pub name: &'a str,
     pub config: &'a DeployConfig,
     pub now: LogDate,
+    /// Whose passkeys count; none when the node's address is one that has no passkeys.
+    pub site: Option<Site>,
 }
 
 /// Whether a bundle may come to this node at all: signature, target, expiry.
@@ -152,7 +155,7 @@ fn approvals_into(
     let mut statements = Vec::new();
     for record in approvals {
         match verified_statement(here, &bundle.digest, record.envelope.as_bytes()) {
-            Ok(statement) => statements.push(statement),
+            Ok((statement, _)) => statements.push(statement),
             // The keys in stet.toml may have changed since it was brought.
             Err(reason) => judgement.warnings.push(format!("an approval does not count: {reason}")),
         }
@@ -207,18 +210,29 @@ fn approvals_into(
     }
 }
 
-/// The statement of an approval, after checking who signed it and for what.
-pub(super) fn verified_statement(here: &Here<'_>, digest: &str, envelope: &[u8]) -> Result<ApprovalStatement, String> {
+/// The statement of an approval, after checking who signed it and for what; and the passkey that signed it, with how often it
+/// had been used.
+pub(super) fn verified_statement(
+    here: &Here<'_>,
+    digest: &str,
+    envelope: &[u8],
+) -> Result<(ApprovalStatement, Option<(PasskeyKey, u32)>), String> {
     let envelope = Envelope::parse(envelope, None)?;
     let (statement, payload) = envelope.statement()?;
     let person = statement.person.escape_debug();
-    let Some((approver, key)) =
-        here.config.approver_keys().find(|(approver, _)| approver.login.eq_ignore_ascii_case(&statement.person))
-    else {
+    let Some(approver) = here.config.approver(&statement.person) else {
         return Err(format!("`{person}` is not among the approvers of this node ([[deploy.approvers]] in stet.toml)"));
     };
-    if envelope.verified_by(&payload, [&key]).is_empty() {
-        return Err(format!("it is not signed by the key of {}", approver.login));
+    let mut passkey = None;
+    if envelope.is_of_passkey() {
+        let site = here.site.as_ref().ok_or_else(|| "this node's address is one that has no passkeys".to_owned())?;
+        let found = envelope.verified_by_passkey(&payload, &passkeys_of(approver), site);
+        passkey = Some(found.map_err(|error| format!("it is not signed by a passkey of {}: {error}", approver.login))?);
+    } else {
+        let key = here.config.approver_keys().find(|(known, _)| known.login == approver.login).map(|(_, key)| key);
+        if key.is_none_or(|key| envelope.verified_by(&payload, [&key]).is_empty()) {
+            return Err(format!("it is not signed by the key of {}", approver.login));
+        }
     }
     if statement.manifest_sha256 != digest {
         return Err(format!("the approval of {} is for another bundle", approver.login));
@@ -231,5 +245,5 @@ pub(super) fn verified_statement(here: &Here<'_>, digest: &str, envelope: &[u8])
             here.name
         ));
     }
-    Ok(statement)
+    Ok((statement, passkey))
 }

@@ -1,6 +1,7 @@
 //! Deployment: bundles arrive, are judged, planned, activated, and watched.
 
 mod activate;
+mod approve;
 mod config;
 mod drift;
 mod history;
@@ -17,6 +18,7 @@ use stet_domain::access::Permission;
 use stet_domain::{Actor, ActorKind, LogDate, ProjectKey};
 use stet_store::node::{ApprovalRecord, Deployment};
 
+pub use approve::ApprovalRequest;
 pub use config::{DeployConfig, OnDrift, TrustedKey};
 pub use drift::Drift;
 pub(crate) use drift::Drifts;
@@ -224,16 +226,11 @@ impl App {
         let (statement, _) =
             Envelope::parse(envelope, None).and_then(|envelope| envelope.statement()).map_err(AppError::Refused)?;
         let bundle = self.bundle(actor, &statement.manifest_sha256).await?;
-        let here = judge::Here {
-            id: self.inner.node_id,
-            name: &self.inner.config.name,
-            config: &self.inner.config.deploy,
-            now: self.inner.clock.now(),
-        };
+        let here = self.here();
         let key = &bundle.record.project;
         let digest = bundle.record.digest.as_str();
-        let statement = match judge::verified_statement(&here, digest, envelope) {
-            Ok(statement) => statement,
+        let (statement, passkey) = match judge::verified_statement(&here, digest, envelope) {
+            Ok(found) => found,
             Err(reason) => {
                 let text = format!("an approval was refused: {reason}");
                 self.note_deploy(Some(actor), key, Some(digest), "refused", text.clone()).await?;
@@ -241,6 +238,9 @@ impl App {
             }
         };
         let text = String::from_utf8(envelope.to_vec()).map_err(AppError::internal)?;
+        if let Some((used, count)) = passkey {
+            self.count_passkey(actor, &bundle, &text, &statement.person, &used, count).await?;
+        }
         let new = self
             .inner
             .node
@@ -297,13 +297,19 @@ impl App {
         Ok(Verification { bundle, judgement })
     }
 
-    async fn judge_entry(&self, bundle: &Bundle) -> Result<Judgement, AppError> {
-        let here = judge::Here {
+    /// This node, as it judges now.
+    fn here(&self) -> judge::Here<'_> {
+        judge::Here {
             id: self.inner.node_id,
             name: &self.inner.config.name,
             config: &self.inner.config.deploy,
             now: self.inner.clock.now(),
-        };
+            site: self.site().ok(),
+        }
+    }
+
+    async fn judge_entry(&self, bundle: &Bundle) -> Result<Judgement, AppError> {
+        let here = self.here();
         Ok(judge::entry(&here, bundle))
     }
 

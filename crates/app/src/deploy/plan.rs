@@ -162,12 +162,7 @@ impl App {
                 )));
             }
             let before = deployed_path.map(|path| read_bundle(&path)).transpose()?.map(|bundle| bundle.manifest);
-            let here = judge::Here {
-                id: app.inner.node_id,
-                name: &app.inner.config.name,
-                config: &app.inner.config.deploy,
-                now: app.inner.clock.now(),
-            };
+            let here = app.here();
             let judgement =
                 judge::activation(&here, &bundle, &approvals, deployed.as_ref().zip(before.as_ref()), rollback);
             let texts = bundle_texts(&path)?;

@@ -185,7 +185,7 @@ impl App {
         let bundle = self.bundle(actor, digest).await?;
         self.require_pusher(actor, bundle.record.project.as_str())?;
         self.target(target).await?;
-        let (push, is_new) = self.inner.pushes.enter(Push {
+        let (push, is_new) = self.inner.bundle_pushes.enter(Push {
             id: Uuid::now_v7(),
             project: bundle.record.project.to_string(),
             digest: bundle.record.digest.clone(),
@@ -199,13 +199,13 @@ impl App {
             let (digest, target) = (push.digest.clone(), push.target.clone());
             tokio::spawn(async move {
                 let told = app.clone();
-                let progress = move |sent| told.inner.pushes.change(id, |push| push.bytes_sent = sent);
+                let progress = move |sent| told.inner.bundle_pushes.change(id, |push| push.bytes_sent = sent);
                 let options = PushOptions { activate, ..PushOptions::default() };
                 let state = match app.push_bundle(&actor, &digest, &target, &options, progress).await {
                     Ok(report) => PushState::Done(report),
                     Err(error) => PushState::Failed(error.to_string()),
                 };
-                app.inner.pushes.change(id, |push| push.state = state);
+                app.inner.bundle_pushes.change(id, |push| push.state = state);
             });
         }
         Ok(push)
@@ -217,7 +217,7 @@ impl App {
     /// When there is none that the actor may know of.
     pub fn push_state(&self, actor: &Actor, id: Uuid) -> Result<Push, AppError> {
         let found = {
-            let pushes = self.inner.pushes.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let pushes = self.inner.bundle_pushes.0.lock().unwrap_or_else(PoisonError::into_inner);
             pushes.iter().find(|push| push.id == id).cloned()
         };
         let missing =

@@ -7,7 +7,7 @@
 mod http;
 mod token;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -36,6 +36,12 @@ const KNOWN_S: i64 = 60 * 60;
 
 /// How often the keys are asked for again because a token names one that is not known, at most, in seconds.
 const KEYS_AGAIN_S: i64 = 60;
+
+/// How long a provider that was of no help is not asked again, in seconds.
+const AWAY_S: i64 = 5;
+
+/// What is said of a provider that cannot be used.
+const AWAY: &str = "the sign-on provider cannot be used at present: try again, or tell the administrator";
 
 /// The longest name for people, in characters.
 const DISPLAY_NAME_CHARACTERS_MAX: usize = 100;
@@ -72,7 +78,15 @@ pub struct ProviderAnswer {
 
 /// What the provider says of itself, as it was last asked.
 #[derive(Default)]
-pub(crate) struct Provider(Mutex<Option<Known>>);
+pub(crate) struct Provider(Mutex<Remembered>);
+
+/// What is remembered of the provider.
+#[derive(Default)]
+struct Remembered {
+    known: Option<Known>,
+    /// It was of no help just now: nobody is made to wait for it again before this.
+    away_until: Option<LogDate>,
+}
 
 #[derive(Clone)]
 struct Known {
@@ -300,6 +314,19 @@ impl App {
         {
             return Ok(known);
         }
+        if self.inner.provider.is_away(now) {
+            return Err(AppError::Unavailable(AWAY.to_owned()));
+        }
+        let asked = self.ask_provider(provider, now).await;
+        match &asked {
+            Ok(known) => self.inner.provider.set(known.clone()),
+            Err(_) => self.inner.provider.set_away_until(after_s(now, AWAY_S)),
+        }
+        asked
+    }
+
+    /// What the provider says of itself now.
+    async fn ask_provider(&self, provider: &ProviderConfig, now: LogDate) -> Result<Known, AppError> {
         let address = format!("{}/.well-known/openid-configuration", provider.issuer.trim_end_matches('/'));
         let metadata: Metadata = http::get(&address).await?;
         // Else another provider could speak for this one.
@@ -312,9 +339,7 @@ impl App {
             }
         }
         let keys = http::get(&metadata.jwks_uri).await?;
-        let known = Known { metadata, keys, since: now };
-        self.inner.provider.set(known.clone());
-        Ok(known)
+        Ok(Known { metadata, keys, since: now })
     }
 
     /// The provider's keys, asked for once more, unless that was done just now.
@@ -377,11 +402,23 @@ const NOBODY: &str = "the provider knows you, and this node does not: ask its ad
 
 impl Provider {
     fn get(&self) -> Option<Known> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.remembered().known.clone()
     }
 
     fn set(&self, known: Known) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(known);
+        *self.remembered() = Remembered { known: Some(known), away_until: None };
+    }
+
+    fn is_away(&self, now: LogDate) -> bool {
+        self.remembered().away_until.is_some_and(|until| now < until)
+    }
+
+    fn set_away_until(&self, until: LogDate) {
+        self.remembered().away_until = Some(until);
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -426,7 +463,5 @@ fn form_encoded(text: &str) -> String {
 
 fn unusable(reason: &str) -> AppError {
     tracing::error!(reason, "the sign-on provider cannot be used");
-    AppError::Unavailable(
-        "the sign-on provider cannot be used at present: try again, or tell the administrator".to_owned(),
-    )
+    AppError::Unavailable(AWAY.to_owned())
 }

@@ -20,8 +20,8 @@ use crate::error::Problem;
 use crate::extract::{Body, Path, Query};
 use crate::state::Server;
 use crate::views::deploy::{
-    ApprovalView, BundleDetailView, BundleView, BundlesView, DeploymentView, DiffView, NewBundleBody, PlanEditsView,
-    PlanView, RollbackBody,
+    ApprovalView, BundleDetailView, BundleView, BundlesView, DeploymentSummaryView, DeploymentView, DeploymentsView,
+    DiffView, NewBundleBody, PlanEditsView, PlanView, RollbackBody,
 };
 
 /// Who may bring bundles: somebody who is signed in, or a program with a deploy token, which opens only routes that take
@@ -282,6 +282,19 @@ pub(crate) async fn activate(
 ) -> Answer<PlanView> {
     let plan = server.app.activate(&actor, &digest).await?;
     Ok(Json(PlanView::try_from(&plan).map_err(AppError::internal)?))
+}
+
+/// The projects that are deployed here or of which bundles have arrived, for administrators.
+#[utoipa::path(get, path = "/api/v1/deployments", tag = "deployment",
+    responses((status = 200, description = "The projects by key", body = DeploymentsView)))]
+pub(crate) async fn deployments(State(server): Shared, signed: Signed) -> Answer<DeploymentsView> {
+    let mut deployments = Vec::new();
+    for key in server.app.deploy_projects(&signed.actor).await? {
+        let status = server.app.deploy_status(&signed.actor, key.as_str()).await?;
+        let bundles = server.app.bundles(&signed.actor, key.as_str()).await?.len();
+        deployments.push(DeploymentSummaryView { project: key.to_string(), health: status.health.into(), bundles });
+    }
+    Ok(Json(DeploymentsView { deployments }))
 }
 
 /// What is deployed to a project, whether it is still there as it was, and how it came to be.

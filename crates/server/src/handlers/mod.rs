@@ -8,6 +8,7 @@ pub(crate) mod connections;
 pub(crate) mod datasets;
 pub(crate) mod log;
 pub(crate) mod node;
+pub(crate) mod passkeys;
 pub(crate) mod projects;
 pub(crate) mod row_api;
 pub(crate) mod scenarios;

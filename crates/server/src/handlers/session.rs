@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use stet_app::{AppError, ProviderAnswer, SignIn};
+use stet_app::{AppError, PasskeyAnswer, ProviderAnswer, SignIn};
 
 use super::{Answer, Shared};
 use crate::auth::{New, client_address};
@@ -28,7 +28,9 @@ pub(crate) async fn sign_in(
     let client = client_address(&extensions);
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
     let device = server.device_secret(&headers).map(str::to_owned);
-    let request = SignIn { login: body.login, password: body.password, code: body.code, client, agent, device };
+    let passkey = body.passkey.map(PasskeyAnswer::from);
+    let request =
+        SignIn { login: body.login, password: body.password, code: body.code, passkey, client, agent, device };
     let signed_in = server.app.sign_in(request).await?;
     end_earlier(&server, &headers).await?;
     let mut response =

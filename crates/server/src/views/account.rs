@@ -11,6 +11,8 @@ pub(crate) struct SecondFactorView {
     since: Option<String>,
     /// How many recovery codes are left.
     recovery_codes: u32,
+    /// How many passkeys there are, each of which is a second factor.
+    passkeys: usize,
     /// Whether the node asks this user for one.
     required: bool,
 }
@@ -52,6 +54,7 @@ impl From<SecondFactorState> for SecondFactorView {
             in_force: state.since.is_some(),
             since: state.since.map(|date| date.to_string()),
             recovery_codes: state.recovery_codes,
+            passkeys: state.passkeys,
             required: state.required,
         }
     }

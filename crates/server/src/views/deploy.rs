@@ -32,6 +32,21 @@ pub(crate) struct BundlesView {
     pub(crate) bundles: Vec<BundleView>,
 }
 
+/// The projects that are deployed here, or could be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeploymentsView {
+    pub(crate) deployments: Vec<DeploymentSummaryView>,
+}
+
+/// A project that is deployed here, or could be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeploymentSummaryView {
+    pub(crate) project: String,
+    pub(crate) health: HealthView,
+    /// How many bundles of it this node has.
+    pub(crate) bundles: usize,
+}
+
 /// A bundle.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BundleView {
@@ -347,6 +362,18 @@ impl TryFrom<&GivenApproval> for ApprovalView {
     }
 }
 
+impl From<Health> for HealthView {
+    fn from(health: Health) -> HealthView {
+        match health {
+            Health::NotDeployed => HealthView::NotDeployed,
+            Health::Healthy => HealthView::Healthy,
+            Health::Warning => HealthView::Warning,
+            Health::OutOfSync => HealthView::OutOfSync,
+            Health::Unhealthy => HealthView::Unhealthy,
+        }
+    }
+}
+
 impl DeploymentView {
     pub(crate) fn new(
         status: DeployStatus,
@@ -363,13 +390,7 @@ impl DeploymentView {
         };
         DeploymentView {
             project: status.project,
-            health: match status.health {
-                Health::NotDeployed => HealthView::NotDeployed,
-                Health::Healthy => HealthView::Healthy,
-                Health::Warning => HealthView::Warning,
-                Health::OutOfSync => HealthView::OutOfSync,
-                Health::Unhealthy => HealthView::Unhealthy,
-            },
+            health: status.health.into(),
             reasons: status.reasons,
             deployed: status.deployed.as_ref().map(ActivationView::from),
             drift: status.drift.into_iter().map(|item| DriftView { file: item.file, change: item.change }).collect(),

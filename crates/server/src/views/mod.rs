@@ -13,6 +13,7 @@ pub(crate) mod edit;
 pub(crate) mod flow;
 pub(crate) mod groups;
 pub(crate) mod log;
+pub(crate) mod passkey;
 pub(crate) mod project;
 pub(crate) mod row_api;
 pub(crate) mod seal;

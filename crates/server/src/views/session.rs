@@ -5,6 +5,8 @@ use stet_app::NodeConfig;
 use stet_domain::Actor;
 use utoipa::{IntoParams, ToSchema};
 
+use super::passkey::PasskeyAnswerBody;
+
 /// What somebody signs in with. Without `Debug`, so that a password is never logged.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -13,6 +15,8 @@ pub(crate) struct SignInBody {
     pub(crate) password: String,
     /// The code of the second factor, or a recovery code: when the answer asks for it.
     pub(crate) code: Option<String>,
+    /// What a passkey answered, instead of a code: when the answer asks for one (`passkey`).
+    pub(crate) passkey: Option<PasskeyAnswerBody>,
 }
 
 /// What there is to sign in with beside a password.

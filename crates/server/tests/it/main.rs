@@ -12,6 +12,7 @@ mod edits;
 mod edits_in_order;
 mod groups;
 mod log;
+mod passkeys;
 mod permission_table;
 mod postgres;
 mod project_access;

@@ -138,6 +138,7 @@ fn filled(path: &str, project: &str, build: &str) -> String {
         .replace("{login}/tokens/{name}", "unlisted/tokens/spare")
         .replace("{group}/members/{login}", "makers/members/disabled")
         .replace("{connection}", "no-such-connection")
+        .replace("{passkey}", "no-such-passkey")
         .replace("{target}", "no-such-target")
         .replace("{push}", "018f0000-0000-7000-8000-000000000001")
         .replace("{group}", "spare")
@@ -172,13 +173,17 @@ fn body(route: &str, row: usize) -> Value {
             json!({ "version": "seen", "access": access })
         }
         "POST /api/v1/account/password" => json!({ "current_password": "x", "new_password": "a new password" }),
-        "POST /api/v1/account/second-factor" | "POST /api/v1/account/second-factor/remove" => {
+        "POST /api/v1/account/second-factor"
+        | "POST /api/v1/account/second-factor/remove"
+        | "POST /api/v1/account/passkeys/begin"
+        | "POST /api/v1/account/passkeys/{passkey}/remove" => {
             json!({ "password": "x" })
         }
         "POST /api/v1/account/second-factor/confirm" => json!({ "code": "000000" }),
         "POST /api/v1/account/tokens" => json!({ "name": format!("row {row}") }),
         "POST /api/v1/users" => json!({ "login": "new", "profile": "reader", "password": "a new password" }),
         "POST /api/v1/groups" => json!({ "name": "new" }),
+        "POST /api/v1/account/passkeys" => json!({ "name": "x", "client_data": "", "attestation": "" }),
         "POST /api/v1/bundles/{digest}/push" => json!({ "target": "Production" }),
         "POST /api/v1/targets" => {
             json!({ "name": "new", "address": "https://stet.example", "node_id": "x", "token": "x" })

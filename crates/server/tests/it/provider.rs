@@ -155,3 +155,30 @@ async fn nobody_new_is_let_in_unless_the_settings_say_so() {
     assert_eq!(plain.visitor().get("/api/v1/session/options").await.json(), json!({ "provider": null }));
     plain.visitor().get(BEGIN).await.expect_status(404).problem();
 }
+
+#[tokio::test]
+async fn a_provider_that_is_away_is_asked_again_after_a_while_and_not_for_each_who_tries() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let issuer = listener.local_addr().expect("its address");
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = asked.clone();
+    tokio::spawn(async move {
+        // It hangs up on whoever asks.
+        while listener.accept().await.is_ok() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    });
+    let config = format!(
+        "public_url = \"http://{{address}}\"\n[login.provider]\nname = \"Away\"\nissuer = \"http://{issuer}\"\nclient_id = \"stet\"\n"
+    );
+    let clock = stet_app::Clock::Manual(std::sync::atomic::AtomicI64::new(1_900_000_000_000_000));
+    let node = Setup::default().config(&config).clock(clock).start().await;
+    let times = || asked.load(std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(sign_in(&node.visitor()).await.1, None);
+    }
+    assert_eq!(times(), 1);
+    node.app.clock().advance_s(6);
+    sign_in(&node.visitor()).await;
+    assert_eq!(times(), 2);
+}

@@ -11,6 +11,7 @@ mod deployments;
 mod groups;
 mod identities;
 mod outside;
+mod passkeys;
 mod scenarios;
 mod schema;
 mod second_factors;
@@ -41,6 +42,7 @@ pub use self::deployments::{
 pub use self::groups::Group;
 pub use self::identities::Identity;
 pub use self::outside::{CosignedCheckpoint, NamedSecret};
+pub use self::passkeys::StoredPasskey;
 pub use self::scenarios::{RUN_LOG_LINES_MAX, ScenarioLogLine, ScenarioRun};
 pub use self::second_factors::SecondFactor;
 pub use self::sessions::{ListedSession, NewSession, Session, SessionMethod};

@@ -135,6 +135,7 @@ ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
     super::audit::TABLES,
     super::outside::TABLES,
     super::targets::TABLES,
+    super::passkeys::TABLES,
 ];
 
 /// Brings the tables to this version.

@@ -144,7 +144,19 @@ impl NodeDatabase {
         .await
     }
 
-    /// Takes a user's second factor and recovery codes away. Whether there was one.
+    /// Takes a user's second factors away: codes, recovery codes, and passkeys. Whether there was one.
+    pub async fn reset_second_factor(&self, login: &Login) -> Result<bool, StoreError> {
+        let login = login.clone();
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM recovery_codes WHERE login = ?1", [login.as_str()])?;
+            let codes = transaction.execute("DELETE FROM second_factors WHERE login = ?1", [login.as_str()])?;
+            let passkeys = transaction.execute("DELETE FROM passkeys WHERE login = ?1", [login.as_str()])?;
+            Ok(codes + passkeys > 0)
+        })
+        .await
+    }
+
+    /// Takes a user's codes and recovery codes away. Whether there were some.
     pub async fn remove_second_factor(&self, login: &Login) -> Result<bool, StoreError> {
         let login = login.clone();
         self.write(move |transaction| {

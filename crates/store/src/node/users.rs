@@ -63,7 +63,8 @@ pub(super) const COLUMNS: &str = "users.login, users.display_name, users.profile
                                   (SELECT group_concat(group_name, ' ') FROM group_members \
                                    WHERE group_members.login = users.login), \
                                   EXISTS (SELECT 1 FROM second_factors AS factor \
-                                   WHERE factor.login = users.login AND factor.confirmed_at IS NOT NULL)";
+                                   WHERE factor.login = users.login AND factor.confirmed_at IS NOT NULL) \
+                                  OR EXISTS (SELECT 1 FROM passkeys WHERE passkeys.login = users.login)";
 
 /// A user from the columns that start at `first`.
 pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
