@@ -26,6 +26,11 @@ export class Api {
     expect(answer.status()).toBe(200);
   }
 
+  /** What a webapp is at present: its files are looked at about once a second. */
+  async about(webapp: WebappName): Promise<Record<string, unknown>> {
+    return (await (await this.request.get(base(webapp))).json()) as Record<string, unknown>;
+  }
+
   /** Makes a bundle of the demo's project: its digest and its archive. */
   async bundle(notes: string): Promise<{ digest: string; archive: Buffer }> {
     const made = await this.request.post('/api/v1/projects/BIRDSTRIKES/bundles', { data: { notes } });

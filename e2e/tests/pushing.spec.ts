@@ -67,6 +67,9 @@ for (const colorScheme of ['light', 'dark'] as const) {
       const plan = there.getByRole('dialog', { name: 'What activating bundle 1 does' });
       await expect(plan.getByRole('checkbox', { name: 'strikes_edited' })).toBeChecked();
       await noViolations(there);
+      // One dataset is enough here, and the quickest of them.
+      for (const box of await plan.getByRole('checkbox').all()) await box.uncheck();
+      await plan.getByRole('checkbox', { name: 'strikes_edited' }).check();
       await plan.getByRole('button', { name: 'Activate' }).click();
       const building = there.getByRole('dialog', { name: 'Bundle 1 is active' });
       await expect(building.locator('li', { hasText: 'strikes_edited' })).toContainText('Finished', { timeout: 60_000 });

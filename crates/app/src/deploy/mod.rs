@@ -349,7 +349,7 @@ impl App {
                         }
                         reasons.extend(without.into_iter().map(|original| {
                             format!(
-                                "`{original}` has no editlog on this node yet, so it takes no edits until there is one"
+                                "`{original}` has no editlog on this node yet: open its table once, or run the scenario reset_edits_{original}"
                             )
                         }));
                     }

@@ -8,7 +8,7 @@ import pathlib
 import struct
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 SITE, ORIGIN, ID = "stet.example.org", "https://stet.example.org", bytes(range(32))
@@ -54,12 +54,17 @@ def point(private):
 p256, edwards = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
 other = ec.generate_private_key(ec.SECP256R1())
 raw_edwards = edwards.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+rsa_key = rsa.generate_private_key(65537, 2048)
+modulus = rsa_key.public_key().public_numbers().n.to_bytes(256)
+rs256 = {1: 3, 3: -257, -1: modulus, -2: b"\x01\x00\x01"}
 es256 = {1: 2, 3: -7, -1: 1, -2: point(p256)[1:33], -3: point(p256)[33:]}
 eddsa = {1: 1, 3: -8, -1: 6, -2: raw_edwards}
 
 
 def sign(private, data, client):
     message = data + hashlib.sha256(client).digest()
+    if private is rsa_key:
+        return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
     return private.sign(message) if private is edwards else private.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
@@ -78,7 +83,8 @@ def asserted(name, error=None, private=p256, client=None, known=6, data=None, sp
     if spoil:
         signature[-1] ^= 1
     return {
-        "name": name, "error": error, "key": "eddsa" if private is edwards else "es256", "known": known,
+        "name": name, "error": error, "known": known,
+        "key": "eddsa" if private is edwards else "rs256" if private is rsa_key else "es256",
         "client_data": client.hex(), "data": data.hex(), "signature": bytes(signature).hex(),
     }
 
@@ -89,8 +95,9 @@ vectors = {
     "site": SITE, "origin": ORIGIN, "challenge": CHALLENGE.hex(), "id": ID.hex(),
     "es256": "es256:" + base64.b64encode(point(p256)).decode(),
     "eddsa": "ed25519-passkey:" + base64.b64encode(raw_edwards).decode(),
+    "rs256": "rs256:AQAB:" + base64.b64encode(modulus).decode(),
     "made": [
-        made("ES256"), made("Ed25519", key=eddsa), made("with an extension", flags=0xDD, extensions=extension),
+        made("ES256"), made("Ed25519", key=eddsa), made("RS256", key=rs256), made("with an extension", flags=0xDD, extensions=extension),
         made("another origin", "Origin", client=client_data("webauthn.create", origin="https://evil.example")),
         made("below another page", "Origin", client=client_data("webauthn.create", crossOrigin=True)),
         made("another challenge", "Challenge", client=client_data("webauthn.create", challenge=wrong_challenge)),
@@ -98,7 +105,8 @@ vectors = {
         made("another site", "RelyingParty", site="evil.example"),
         made("nobody there", "NotPresent", flags=0x5C), made("nobody verified", "NotVerified", flags=0x59),
         made("backed up and cannot be", "Backup", flags=0x55), made("no credential", "Unreadable", flags=0x1D),
-        made("RSA", "Algorithm", key={1: 3, 3: -257, -1: bytes(256), -2: b"\x01\x00\x01"}),
+        made("RSA with SHA-1", "Algorithm", key={**rs256, 3: -65535}),
+        made("RSA of 1024 bits", "Algorithm", key={**rs256, -1: modulus[:128]}),
         made("ES256 on P-384", "Algorithm", key={**es256, -1: 2}),
         made("ES384", "Algorithm", key={**es256, 3: -35}),
         made("a short coordinate", "Algorithm", key={**es256, -2: bytes(31)}),
@@ -110,7 +118,8 @@ vectors = {
         made("no JSON", "Unreadable", client=b"nonsense"),
     ],
     "asserted": [
-        asserted("ES256"), asserted("Ed25519", private=edwards), asserted("never used before", known=None),
+        asserted("ES256"), asserted("Ed25519", private=edwards), asserted("RS256", private=rsa_key),
+        asserted("a spoiled signature of RSA", "Signature", private=rsa_key, spoil=True), asserted("never used before", known=None),
         asserted("an authenticator that does not count", count=0, known=0),
         asserted("with an extension", flags=0x9D, extensions=extension),
         asserted("another origin", "Origin", client=client_data("webauthn.get", origin="https://evil.example")),

@@ -1,14 +1,17 @@
 //! What a browser brings back from an authenticator, held against what was asked for: W3C Web Authentication, Level 3,
 //! sections 7.1 (registering) and 7.2 (asserting). Which step is which stands beside it.
 //!
-//! Taken are ES256 and EdDSA with Ed25519, and no attestation (`none`): who made an authenticator is nobody's business here.
+//! Taken are ES256, EdDSA with Ed25519 and RS256 (which some computers alone make), and no attestation (`none`): who made an
+//! authenticator is nobody's business here.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -55,7 +58,7 @@ pub enum PasskeyError {
     #[error("the passkey says of its backup what cannot be")]
     Backup,
     /// The key is of a kind that Stet does not take.
-    #[error("the key of this passkey is of a kind that Stet does not take: it takes ES256 and Ed25519")]
+    #[error("the key of this passkey is of a kind that Stet does not take: it takes ES256, Ed25519 and RS256")]
     Algorithm,
     /// It comes with an attestation, which was not asked for.
     #[error("the passkey comes with a statement of its maker, which was not asked for")]
@@ -85,13 +88,15 @@ pub struct Site {
     pub origin: Option<String>,
 }
 
-/// The key by which a passkey's signatures are checked. As text it is `es256:` or `ed25519-passkey:` and its Base64.
+/// The key by which a passkey's signatures are checked. As text it is `es256:`, `ed25519-passkey:` or `rs256:` and its Base64.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasskeyKey {
     /// ECDSA over P-256 with SHA-256: the uncompressed point, 65 bytes.
     Es256(Vec<u8>),
     /// Ed25519: 32 bytes.
     Ed25519(Vec<u8>),
+    /// RSA (PKCS #1 v1.5) with SHA-256, of 2048 to 8192 bits: the modulus and the exponent.
+    Rs256(Vec<u8>, Vec<u8>),
 }
 
 /// A passkey that was just made.
@@ -211,6 +216,9 @@ fn check_signature(key: &PasskeyKey, assertion: &Assertion<'_>) -> Result<(), Pa
             UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(&message, assertion.signature)
         }
         PasskeyKey::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(&message, assertion.signature),
+        PasskeyKey::Rs256(n, e) => {
+            RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, &message, assertion.signature)
+        }
     };
     verified.map_err(|_| PasskeyError::Signature)
 }
@@ -292,8 +300,19 @@ fn cose_key(key: &Value<'_>) -> Result<PasskeyKey, PasskeyError> {
         (Some(2), Some(-7), Some(1)) => Ok(PasskeyKey::Es256([&[4], coordinate(-2)?, coordinate(-3)?].concat())),
         // OKP, EdDSA, Ed25519.
         (Some(1), Some(-8), Some(6)) => Ok(PasskeyKey::Ed25519(coordinate(-2)?.to_vec())),
+        // RSA, RS256: its curve's place holds the modulus.
+        (Some(3), Some(-257), None) => {
+            let part = |label: i64| key.get(&Value::Integer(label)).and_then(Value::bytes).map(<[u8]>::to_vec);
+            let (n, e) = part(-1).zip(part(-2)).ok_or(PasskeyError::Algorithm)?;
+            if is_rsa(&n, &e) { Ok(PasskeyKey::Rs256(n, e)) } else { Err(PasskeyError::Algorithm) }
+        }
         _ => Err(PasskeyError::Algorithm),
     }
+}
+
+/// Whether these can be the modulus and the exponent of a key of 2048 to 8192 bits.
+fn is_rsa(n: &[u8], e: &[u8]) -> bool {
+    (256..=1024).contains(&n.len()) && n[0] >= 0x80 && (1..=5).contains(&e.len())
 }
 
 impl Site {
@@ -315,6 +334,9 @@ impl fmt::Display for PasskeyKey {
         match self {
             PasskeyKey::Es256(point) => write!(f, "es256:{}", BASE64_STANDARD.encode(point)),
             PasskeyKey::Ed25519(key) => write!(f, "ed25519-passkey:{}", BASE64_STANDARD.encode(key)),
+            PasskeyKey::Rs256(n, e) => {
+                write!(f, "rs256:{}:{}", BASE64_STANDARD.encode(e), BASE64_STANDARD.encode(n))
+            }
         }
     }
 }
@@ -324,6 +346,11 @@ impl FromStr for PasskeyKey {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{}` is not the key of a passkey: the account page shows it", text.escape_debug());
         let (kind, rest) = text.trim().split_once(':').ok_or_else(wrong)?;
+        if kind == "rs256" {
+            let (e, n) = rest.split_once(':').ok_or_else(wrong)?;
+            let [e, n] = [e, n].map(|part| BASE64_STANDARD.decode(part).unwrap_or_default());
+            return if is_rsa(&n, &e) { Ok(PasskeyKey::Rs256(n, e)) } else { Err(wrong()) };
+        }
         let bytes = BASE64_STANDARD.decode(rest).map_err(|_| wrong())?;
         match (kind, bytes.len(), bytes.first()) {
             ("es256", 65, Some(4)) => Ok(PasskeyKey::Es256(bytes)),

@@ -15,6 +15,7 @@ struct Vectors {
     id: String,
     es256: String,
     eddsa: String,
+    rs256: String,
     made: Vec<Made>,
     asserted: Vec<Asserted>,
 }
@@ -38,6 +39,16 @@ struct Asserted {
     signature: String,
 }
 
+impl Vectors {
+    fn key(&self, name: &str) -> &String {
+        match name {
+            "eddsa" => &self.eddsa,
+            "rs256" | "RS256" => &self.rs256,
+            _ => &self.es256,
+        }
+    }
+}
+
 fn vectors() -> (Vectors, Site) {
     let vectors: Vectors = serde_json::from_str(include_str!("vectors.json")).unwrap();
     let site = Site { id: vectors.site.clone(), origin: Some(vectors.origin.clone()) };
@@ -57,12 +68,12 @@ fn what_another_implementation_made_is_taken_and_each_wrong_kind_is_refused_for_
         let found = made(&expected, &bytes(&vector.client_data), &bytes(&vector.attestation));
         assert_eq!(told(&found), vector.error, "{}", vector.name);
         if let Ok(found) = found {
-            let key = if vector.name == "Ed25519" { &vectors.eddsa } else { &vectors.es256 };
+            let key = vectors.key(if vector.name == "Ed25519" { "eddsa" } else { &vector.name });
             assert_eq!((found.id, found.key.to_string(), found.sign_count), (bytes(&vectors.id), key.clone(), 7));
         }
     }
     for vector in &vectors.asserted {
-        let key = if vector.key == "eddsa" { &vectors.eddsa } else { &vectors.es256 };
+        let key = vectors.key(&vector.key);
         let (data, client_data, signature) =
             (bytes(&vector.data), bytes(&vector.client_data), bytes(&vector.signature));
         let assertion = Assertion { authenticator_data: &data, client_data: &client_data, signature: &signature };
@@ -145,10 +156,10 @@ fn without_an_address_of_its_own_a_node_takes_passkeys_of_this_machine_alone() {
 #[test]
 fn a_key_reads_back_from_its_text() {
     let (vectors, _) = vectors();
-    for text in [vectors.es256, vectors.eddsa] {
+    for text in [vectors.es256, vectors.eddsa, vectors.rs256] {
         assert_eq!(text.parse::<PasskeyKey>().unwrap().to_string(), text);
     }
-    for text in ["", "es256:", "es256:AAAA", "rsa:AAAA", "ed25519:AAAA"] {
+    for text in ["", "es256:", "es256:AAAA", "rsa:AAAA", "ed25519:AAAA", "rs256:AQAB", "rs256:AQAB:AAAA"] {
         assert!(text.parse::<PasskeyKey>().is_err(), "{text}");
     }
 }

@@ -103,12 +103,13 @@ impl From<Passkey> for PasskeyView {
 
 impl From<PasskeyCreation> for PasskeyCreationView {
     fn from(creation: PasskeyCreation) -> PasskeyCreationView {
+        let kinds = [-8, -7, -257].map(|alg| json!({ "type": "public-key", "alg": alg }));
         PasskeyCreationView {
             public_key: json!({
                 "challenge": creation.challenge,
                 "rp": { "id": creation.site, "name": format!("Stet {}", creation.node) },
                 "user": { "id": creation.user_id, "name": creation.login, "displayName": creation.display_name },
-                "pubKeyCredParams": [{ "type": "public-key", "alg": -8 }, { "type": "public-key", "alg": -7 }],
+                "pubKeyCredParams": kinds,
                 "excludeCredentials": credentials(&creation.known),
                 "authenticatorSelection": { "residentKey": "preferred", "userVerification": "required" },
                 "attestation": "none",
