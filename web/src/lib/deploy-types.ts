@@ -63,7 +63,7 @@ export interface Plan {
   counted: string[];
   objects: { kind: string; name: string; effect: string; drifted: boolean }[];
   connections: { name: string; kind_there: string | null; kind_here: string | null }[];
-  webapps: { name: string; effect: string; opens: boolean }[];
+  webapps: { name: string; effect: string; opens?: boolean }[];
   builds: string[];
   editlogs_to_initialise: string[];
   edits: PlanEffect[];

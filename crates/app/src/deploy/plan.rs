@@ -98,6 +98,7 @@ pub struct PlanWebapp {
     /// `start`, `stop` or `restart`.
     pub effect: &'static str,
     /// Whether its table is opened at once, and not when somebody first asks for it: it starts by itself, or is open now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub opens: bool,
 }
 
