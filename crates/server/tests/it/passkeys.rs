@@ -150,7 +150,7 @@ async fn a_bundle_is_approved_by_passkey_and_the_approval_counts_for_it_alone() 
     reader.post(&begin(first), &json!({})).await.expect_status(422).problem();
     admin.post(&begin(first), &approve).await.expect_status(409).problem();
 
-    let mut envelope = async |passkey: &mut Authenticator| {
+    let envelope = async |passkey: &mut Authenticator| {
         let asked = reader.post(&begin(first), &approve).await.expect_status(200).json();
         let answer = passkey.answer(&asked["public_key"]);
         let standard = answer["signature"].as_str().expect("a signature").replace('-', "+").replace('_', "/");
