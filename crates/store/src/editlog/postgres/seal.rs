@@ -42,6 +42,7 @@ pub(super) struct SealSql {
     pub size: String,
     pub events: String,
     pub events_alone: String,
+    pub events_to_seal: String,
     pub last_event: String,
     pub progress: String,
 }
@@ -83,8 +84,11 @@ impl SealSql {
                  FROM (SELECT * FROM {log} WHERE id > $1 ORDER BY id LIMIT $2) AS events
                  LEFT JOIN (SELECT id AS leaf, secrets AS leaf_secrets FROM {leaves}) AS leaves ON leaf = id ORDER BY id"
             ),
-            // The next events, at most so many, and no more after those that have so many bytes together.
             events_alone: format!(
+                "SELECT {columns}, secrets, writer, wseq, wprev FROM {log} WHERE id > $1 ORDER BY id LIMIT $2"
+            ),
+            // At most so many, and no more after those that have so many bytes together.
+            events_to_seal: format!(
                 "SELECT {columns}, secrets, writer, wseq, wprev FROM
                    (SELECT *, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - bytes AS before FROM
                      (SELECT {columns}, secrets, writer, wseq, wprev, octet_length(key) + coalesce(octet_length(value), 0)

@@ -184,7 +184,8 @@ fn sealing_role(config: &PostgresConfig, client: &mut Client, sql: &LogSql) -> R
     Ok((!may).then(|| sql.roles(config).sealer))
 }
 
-/// Seals up to [`SEAL_EVENTS`] events, or [`SEAL_BYTES`] of them, and signs the tree, in one transaction; the tree and what of it is signed.
+/// Seals up to [`SEAL_EVENTS`] events, or [`SEAL_BYTES`] of them, and signs the tree, in one transaction; the tree and what
+/// of it is signed.
 fn step(
     shared: &Shared,
     sealing: &Sealing,
@@ -233,7 +234,7 @@ fn append(shared: &Shared, transaction: &mut Transaction<'_>, sql: &LogSql, tree
     let config = &*shared.config;
     let writing = |error| StoreError::from_postgres(config, Doing::Writing, error);
     let from = tree.size().cast_signed();
-    let rows = transaction.query(&sql.seal.events_alone, &[&from, &SEAL_EVENTS, &SEAL_BYTES]).map_err(writing)?;
+    let rows = transaction.query(&sql.seal.events_to_seal, &[&from, &SEAL_EVENTS, &SEAL_BYTES]).map_err(writing)?;
     if rows.is_empty() {
         return Ok(());
     }
