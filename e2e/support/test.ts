@@ -102,7 +102,11 @@ export const test = base.extend<Fixtures & Options>({
         testInfo.attachments.push({ name: `window ${at + 1}`, contentType: 'image/png', path });
       }
     }
-    for (const page of pages) await page.context().close();
+    for (const page of pages) {
+      // A request that a test answers itself may be under way.
+      await page.unrouteAll({ behavior: 'ignoreErrors' });
+      await page.context().close();
+    }
   },
 
   person: async ({ node, visitor }, use) => {
