@@ -103,7 +103,8 @@ export const test = base.extend<Fixtures & Options>({
       }
     }
     for (const page of pages) {
-      // A request that a test answers itself may be under way.
+      // The test may have closed it itself; and a request that the test answers may be under way.
+      if (page.isClosed()) continue;
       await page.unrouteAll({ behavior: 'ignoreErrors' });
       await page.context().close();
     }

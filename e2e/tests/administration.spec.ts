@@ -1,14 +1,5 @@
-import AxeBuilder from '@axe-core/playwright';
-import type { Page } from '@playwright/test';
+import { noViolations, wcag } from '../support/axe';
 import { expect, test } from '../support/test';
-
-const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
-
-async function noViolations(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).withTags(tags).analyze();
-  const told = violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
-  expect(told.join('\n'), 'axe finds nothing').toBe('');
-}
 
 test('an administrator adds a user, puts them into a group and shuts them out', async ({ person, visitor, complaints }) => {
   complaints.allow(/401|422/);
@@ -65,13 +56,13 @@ test('a connection is added, tried and changed, and its password is never shown'
   await form.getByLabel('Database', { exact: true }).fill('wildlife');
   await form.getByLabel('Database user').fill('stet');
   await form.getByLabel('Password').fill('otter-saffron-lotus');
-  await noViolations(page);
+  await noViolations(page, wcag);
   await form.getByRole('button', { name: 'Add', exact: true }).click();
   const row = page.getByRole('row', { name: /warehouse/ });
   await expect(row).toContainText('stet@127.0.0.1:1/wildlife');
   await row.getByRole('button', { name: 'Test warehouse' }).click();
   await expect(row.getByRole('status')).toContainText('nobody answers there');
-  await noViolations(page);
+  await noViolations(page, wcag);
 
   await row.getByRole('button', { name: 'Change warehouse' }).click();
   await page.getByLabel('Host').fill('elsewhere.example');
@@ -115,13 +106,13 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await page.goto(`/admin/${section}`);
       await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
       await expect(page.getByText('Loading…')).toHaveCount(0);
-      await noViolations(page);
+      await noViolations(page, wcag);
     }
     await page.goto('/admin/users');
     await page.getByRole('button', { name: 'Add a user' }).click();
-    await noViolations(page);
+    await noViolations(page, wcag);
     await page.goto('/account');
     await expect(page.getByText('this one')).toBeVisible();
-    await noViolations(page);
+    await noViolations(page, wcag);
   });
 }

@@ -1,6 +1,6 @@
-import AxeBuilder from '@axe-core/playwright';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { noViolations } from '../support/axe';
 import type { StetNode } from '../support/node';
 import { expect, test } from '../support/test';
 
@@ -17,8 +17,7 @@ test('a table that asks why takes the reason once for all changes, or keeps a dr
   await table.type('1', 'comments', 'Near the tower');
   const dialog = page.getByRole('dialog', { name: 'Why this change?' });
   await expect(dialog.getByLabel(/^Reason/)).toBeFocused();
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  expect(violations).toEqual([]);
+  await noViolations(page);
   await dialog.getByRole('button', { name: 'Save' }).click();
   await expect(dialog.getByRole('alert')).toContainText('Say why first');
   await dialog.getByLabel(/^Reason/).fill('Call with the tower');
@@ -73,8 +72,7 @@ test('the table is shown as it stood after an edit, and nothing can be edited th
   await expect(cell).toHaveText(/Black vulture/);
   await cell.dblclick();
   await expect(page.locator('.sg-editor:not(.sg-idle) .sg-field:visible')).toHaveCount(0);
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  expect(violations).toEqual([]);
+  await noViolations(page);
   await page.getByRole('link', { name: 'Back to now' }).click();
   await expect(cell).toHaveText(/Canada goose/);
 });

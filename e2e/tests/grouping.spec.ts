@@ -1,15 +1,6 @@
-import AxeBuilder from '@axe-core/playwright';
-import type { Page } from '@playwright/test';
+import { noViolations, wcag } from '../support/axe';
 import { grouped, strikes } from '../support/csv';
 import { expect, test } from '../support/test';
-
-const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
-
-async function noViolations(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).withTags(tags).analyze();
-  const told = violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(' ')}`));
-  expect(told.join('\n'), 'axe finds nothing').toBe('');
-}
 
 function countOf(column: 'species' | 'speed_knots', value: string): number {
   return strikes.filter((row) => row[column] === value).length;
@@ -28,7 +19,7 @@ test('rows are grouped from the column menu, and choosing a group filters the ta
   await expect(panel.getByRole('status')).toHaveText(`${grouped(species.length)} groups of 10,000 rows`);
   const first = panel.getByRole('list').last().getByRole('button').first();
   await expect(first).toHaveText(`${most} ${grouped(countOf('species', most))} rows`);
-  await noViolations(page);
+  await noViolations(page, wcag);
 
   await first.click();
   await expect(first).toHaveAttribute('aria-pressed', 'true');
@@ -79,7 +70,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     const row = page.getByRole('row', { name: /correct-strikes/ });
     await expect(row).toContainText('10,000');
     await expect(row).toContainText('1 view');
-    await noViolations(page);
+    await noViolations(page, wcag);
   });
 }
 

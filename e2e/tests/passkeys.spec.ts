@@ -1,15 +1,10 @@
-import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { noViolations } from '../support/axe';
 import { StetNode } from '../support/node';
 import { password, production, stet } from '../support/production';
 import { expect, test } from '../support/test';
-
-async function noViolations(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join('\n')}`)).toEqual([]);
-}
 
 /** Gives a page an authenticator that looks who uses it, as a laptop with a fingerprint reader has. */
 async function authenticator(page: Page): Promise<{ verifies: (does: boolean) => Promise<void> }> {

@@ -1,16 +1,10 @@
-import AxeBuilder from '@axe-core/playwright';
-import type { Page } from '@playwright/test';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { noViolations } from '../support/axe';
 import { StetNode } from '../support/node';
 import { production } from '../support/production';
 import { freePort, Provider } from '../support/provider';
 import { expect, test } from '../support/test';
-
-async function noViolations(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join('\n')}`)).toEqual([]);
-}
 
 for (const colorScheme of ['light', 'dark'] as const) {
   test(`somebody signs in by the button of another provider, and is told when it is away (${colorScheme})`, async ({

@@ -1,15 +1,6 @@
 import { createHmac } from 'node:crypto';
-import AxeBuilder from '@axe-core/playwright';
-import type { Page } from '@playwright/test';
+import { noViolations, wcag } from '../support/axe';
 import { expect, test } from '../support/test';
-
-const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
-
-async function noViolations(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).withTags(tags).analyze();
-  const told = violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
-  expect(told.join('\n'), 'axe finds nothing').toBe('');
-}
 
 /** What an app on a phone shows (RFC 6238), some half minutes from now. */
 function code(secret: string, later = 0): string {
@@ -39,13 +30,13 @@ test('a second factor is set up in the account and asked for in a second step', 
   await page.getByLabel('Your password').fill(node.password('rita'));
   await page.getByRole('button', { name: 'Go on' }).click();
   await expect(page.getByRole('img', { name: 'QR code of the key below' })).toBeVisible();
-  await noViolations(page);
+  await noViolations(page, wcag);
   const secret = await page.locator('code.secret').innerText();
   await page.getByLabel('The code that the app shows now').fill(code(secret));
   await page.getByRole('button', { name: 'Confirm' }).click();
   await expect(page.getByText('Your second factor is in force.')).toBeVisible();
   const recovery = await page.locator('.codes code').first().innerText();
-  await noViolations(page);
+  await noViolations(page, wcag);
   await page.getByRole('button', { name: 'I have kept them' }).click();
   await expect(page.getByText('Recovery codes left: 10')).toBeVisible();
 
@@ -58,7 +49,7 @@ test('a second factor is set up in the account and asked for in a second step', 
     await expect(other.getByLabel('Code')).toBeFocused();
   };
   await password();
-  await noViolations(other);
+  await noViolations(other, wcag);
   await other.getByLabel('Code').fill('123');
   await other.keyboard.press('Enter');
   await expect(other.getByRole('alert').filter({ hasText: 'This code is not right' })).toBeVisible();

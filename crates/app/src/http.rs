@@ -1,5 +1,5 @@
-//! Requests of the node to other servers: HTTP/1.1, encrypted unless they stay on the machine. Nobody is followed elsewhere,
-//! and no more is read than an answer may have.
+//! Questions of the node to other servers, on the lines of `outgoing`: short ones, on a connection that is used again. No more
+//! is read than an answer may have.
 
 use std::time::Duration;
 
@@ -7,13 +7,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HOST, HeaderName, USER_AGENT};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::config::is_safe_address;
 use crate::outgoing;
 
 /// How long a server may take to answer, from connecting on.
@@ -53,10 +52,7 @@ pub(crate) struct Answer {
 impl Peer {
     /// The server of an address, which must be encrypted or stay on the machine, and the path and query in the address.
     pub(crate) fn of(address: &str) -> Result<(Peer, String), String> {
-        let uri: Uri = address.parse().map_err(|error| format!("{address} is no address: {error}"))?;
-        let (Some(authority), true) = (uri.authority(), is_safe_address(address)) else {
-            return Err(format!("{address} is no address that is encrypted"));
-        };
+        let (uri, authority) = outgoing::checked(address)?;
         let peer = Peer {
             origin: format!("{}://{authority}", uri.scheme_str().unwrap_or("https")),
             authority: authority.as_str().to_owned(),

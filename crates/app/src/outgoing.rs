@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use hyper::Uri;
+use hyper::http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -28,10 +29,7 @@ pub(crate) struct Opened {
 /// Connects to the machine of an address; why that does not work, in words. With `authorities`, their certificates (PEM)
 /// are trusted instead of those that the system trusts.
 pub(crate) async fn open(address: &str, authorities: Option<&Path>) -> Result<Opened, String> {
-    let uri: Uri = address.parse().map_err(|error| format!("{address} is no address: {error}"))?;
-    let (Some(authority), true) = (uri.authority(), is_safe_address(address)) else {
-        return Err(format!("{address} is no address that is encrypted"));
-    };
+    let (uri, authority) = checked(address)?;
     let encrypted = uri.scheme_str() == Some("https");
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
@@ -44,6 +42,15 @@ pub(crate) async fn open(address: &str, authorities: Option<&Path>) -> Result<Op
         Box::new(stream)
     };
     Ok(Opened { line, host: authority.to_string(), path })
+}
+
+/// An address that is encrypted or stays on the machine, and its host and port; why it is none, in words.
+pub(crate) fn checked(address: &str) -> Result<(Uri, Authority), String> {
+    let uri: Uri = address.parse().map_err(|error| format!("{address} is no address: {error}"))?;
+    match uri.authority().cloned() {
+        Some(authority) if is_safe_address(address) => Ok((uri, authority)),
+        _ => Err(format!("{address} is no address that is encrypted")),
+    }
 }
 
 fn tls(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {

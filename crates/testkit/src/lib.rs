@@ -1,6 +1,6 @@
 //! What tests of Stet stand on: a whole node in a folder of its own, served on a port of its own, with clients that are
-//! signed in (feature `node`); what it asks outside (a sign-on provider, a bucket, a witness); and a private PostgreSQL with a database for each test. Failures here end the test:
-//! nothing else than tests may depend on this crate.
+//! signed in (feature `node`); what it asks outside (a sign-on provider, a bucket, a witness); and a private PostgreSQL with a
+//! database for each test. Failures here end the test: nothing else than tests may depend on this crate.
 
 #[cfg(feature = "node")]
 mod client;

@@ -359,11 +359,17 @@ export class GridCore {
     event.stopPropagation();
   };
 
-  /** Shift+Tab would come upon the scroller first, which gives the focus straight back. */
+  /** Shift+Tab would come upon the scroller first, which gives the focus straight back. It is in the way again once the focus has left. */
   private letFocusOut(): void {
     const { scroller } = this.viewport;
+    const back = (): void => {
+      scroller.tabIndex = 0;
+      this.root.removeEventListener('focusout', back);
+      this.root.removeEventListener('keyup', back);
+    };
     scroller.tabIndex = -1;
-    setTimeout(() => (scroller.tabIndex = 0));
+    this.root.addEventListener('focusout', back);
+    this.root.addEventListener('keyup', back);
   }
 
   private readonly clipboard = (event: ClipboardEvent): void => {
