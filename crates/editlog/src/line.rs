@@ -134,24 +134,55 @@ pub fn uuid_text(bytes: &[u8; 16]) -> String {
 
 /// The bytes of a UUID from its text in lower case; none for any other text.
 pub fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    uuid_of(text.as_bytes().try_into().ok()?)
+}
+
+fn uuid_of(text: &[u8; UUID_BYTES]) -> Option<[u8; 16]> {
     if [8, 13, 18, 23].iter().any(|at| text[*at] != b'-') {
         return None;
     }
-    const DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-    let mut wrong = 0;
-    let bytes = DIGITS.map(|at| {
-        let (high, low) = (HEXADECIMAL[usize::from(text[at])], HEXADECIMAL[usize::from(text[at + 1])]);
-        wrong |= high | low;
-        high << 4 | low
-    });
-    (wrong & WRONG == 0).then_some(bytes)
+    // Without the dashes these are four times eight digits.
+    const DIGITS: [[usize; 2]; 4] = [[0, 4], [9, 14], [19, 24], [28, 32]];
+    let mut bytes = [0; 16];
+    for (halves, four) in DIGITS.iter().zip(bytes.chunks_exact_mut(4)) {
+        let mut digits = [0; 8];
+        for (at, half) in halves.iter().zip(digits.chunks_exact_mut(4)) {
+            half.copy_from_slice(&text[*at..*at + 4]);
+        }
+        four.copy_from_slice(&hexadecimal(digits)?);
+    }
+    Some(bytes)
 }
+
+/// Four bytes from eight digits in lower case; none for any other text. All digits are looked at together.
+fn hexadecimal(digits: [u8; 8]) -> Option<[u8; 4]> {
+    const ONES: u64 = u64::MAX / 255;
+    let digits = u64::from_le_bytes(digits);
+    // A letter has the bit 0x40, and its low half counts from 1 where it stands for 10.
+    let values = (digits & (ONES * 0x0f)) + (digits >> 6 & ONES) * 9;
+    if values & (ONES * 0xf0) != 0 {
+        return None;
+    }
+    // Written again, they must be what was read.
+    let letters = (values + ONES * 6) >> 4 & ONES;
+    if values + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'9' - 1) != digits {
+        return None;
+    }
+    let pairs = (values << 4 | values >> 8).to_le_bytes();
+    Some([pairs[0], pairs[2], pairs[4], pairs[6]])
+}
+
+const UUID_BYTES: usize = 36;
+
+/// The length of a salt's base64.
+const SALT_TEXT_BYTES: usize = 24;
+
+/// The length of a hash's base64.
+const HASH_TEXT_BYTES: usize = 44;
 
 /// In a table of digits, what is none.
 const WRONG: u8 = 0x80;
 
-const HEXADECIMAL: [u8; 256] = digits(b"0123456789abcdef");
 const BASE64: [u8; 256] = digits(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
 
 const fn digits(alphabet: &[u8]) -> [u8; 256] {
@@ -165,8 +196,7 @@ const fn digits(alphabet: &[u8]) -> [u8; 256] {
 }
 
 /// The bytes of a salt from their base64; none for any other text. Three of them are in most lines.
-fn salt_bytes(text: &str) -> Option<Salt> {
-    let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
+fn salt_bytes(text: &[u8; SALT_TEXT_BYTES]) -> Option<Salt> {
     let mut salt = [0; SALT_BYTES];
     let mut wrong = 0;
     let (quads, _) = text.as_chunks::<4>();
@@ -191,7 +221,7 @@ pub fn read(line: &str) -> Result<Event<'_>, NotAnEvent> {
     reader.expect("{\"id\":", "`{\"id\":`")?;
     let id = reader.number()?;
     reader.expect(",\"date\":", "`date`")?;
-    let date_micros = reader.parsed("a date with six digits of a second", |text| time::parse(text.as_bytes()))?;
+    let date_micros = reader.fixed("a date with six digits of a second", time::parse_exact)?;
     reader.expect(",\"user\":", "`user`")?;
     let user = reader.optional()?;
     reader.expect(",\"action\":", "`action`")?;
@@ -205,19 +235,20 @@ pub fn read(line: &str) -> Result<Event<'_>, NotAnEvent> {
     reader.expect(",\"previous\":", "`previous`")?;
     let previous = reader.optional()?;
     reader.expect(",\"batch_id\":", "`batch_id`")?;
-    let batch_id = reader.parsed("a UUID", uuid_bytes)?;
+    let batch_id = reader.fixed("a UUID", uuid_of)?;
     reader.expect(",\"source\":", "`source`")?;
     let source = reader.string()?;
     reader.expect(",\"reason\":", "`reason`")?;
     let reason = reader.optional()?;
     reader.expect(",\"event_id\":", "`event_id`")?;
-    let event_id = reader.parsed("a UUID", uuid_bytes)?;
+    let event_id = reader.fixed("a UUID", uuid_of)?;
     reader.expect(",\"salts\":", "`salts`")?;
     let salts = reader.list("a salt of 16 bytes in base64", salt_bytes)?;
     let mut erased: [Option<Hash>; 4] = [None; 4];
     if !reader.rest().starts_with('}') {
         reader.expect(",\"erased\":", "`erased` or the end of the object")?;
-        erased = reader.list("a hash in base64", |text| text.parse().ok())?;
+        erased = reader
+            .list("a hash in base64", |text: &[u8; HASH_TEXT_BYTES]| std::str::from_utf8(text).ok()?.parse().ok())?;
     }
     reader.expect("}", "the end of the object")?;
     if !reader.rest().is_empty() {
@@ -308,24 +339,35 @@ impl<'a> Reader<'a> {
         self.string().map(Some)
     }
 
-    fn parsed<T>(&mut self, expected: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, NotAnEvent> {
-        let start = self.at;
-        parse(&self.string()?).ok_or(NotAnEvent { at: start, expected })
-    }
-
-    fn list<T>(
+    /// A text whose length is known, and of which `parse` looks at every byte.
+    #[inline(always)]
+    fn fixed<T, const N: usize>(
         &mut self,
         expected: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
+        parse: impl Fn(&[u8; N]) -> Option<T>,
+    ) -> Result<T, NotAnEvent> {
+        let found = match self.bytes() {
+            [b'"', rest @ ..] => rest.split_first_chunk::<N>().filter(|(_, rest)| rest.first() == Some(&b'"')),
+            _ => None,
+        };
+        let value = found.and_then(|(text, _)| parse(text)).ok_or(self.not(expected))?;
+        self.at += N + 2;
+        Ok(value)
+    }
+
+    fn list<T, const N: usize>(
+        &mut self,
+        expected: &'static str,
+        parse: impl Fn(&[u8; N]) -> Option<T>,
     ) -> Result<[Option<T>; 4], NotAnEvent> {
         let mut list = [None, None, None, None];
         for (index, entry) in list.iter_mut().enumerate() {
             self.expect(if index == 0 { "[" } else { "," }, "a list of four")?;
-            let start = self.at;
-            *entry = match self.optional()? {
-                None => None,
-                Some(text) => Some(parse(&text).ok_or(NotAnEvent { at: start, expected })?),
-            };
+            if self.bytes().starts_with(b"null") {
+                self.at += 4;
+            } else {
+                *entry = Some(self.fixed(expected, &parse)?);
+            }
         }
         self.expect("]", "the end of the list")?;
         Ok(list)

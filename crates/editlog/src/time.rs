@@ -34,7 +34,11 @@ pub fn format(micros: i64) -> Option<String> {
 
 /// Reads a date; none if the text is not exactly what [`format()`] writes.
 pub fn parse(text: &[u8]) -> Option<i64> {
-    let text: &[u8; DATE_BYTES] = text.try_into().ok()?;
+    parse_exact(text.try_into().ok()?)
+}
+
+/// Reads a date of the right length; see [`parse()`].
+pub(crate) fn parse_exact(text: &[u8; DATE_BYTES]) -> Option<i64> {
     let form = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
     if !form.iter().zip(text).all(|(form, byte)| if *form == b'd' { byte.is_ascii_digit() } else { form == byte }) {
         return None;

@@ -1,18 +1,21 @@
 //! Reading and verifying bundles.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use super::{BUNDLE_FORMAT, CHECKPOINTS, EVENTS, KEYS, MANIFEST, Manifest, PART_BYTES_MAX, SMALL_BYTES_MAX, tar};
 use crate::erasure::erased_fields;
 use crate::event::ERASE_ACTION;
 use crate::hash::Hash;
-use crate::line;
+use crate::line::{self, NotAnEvent};
 use crate::note::{VerifierKey, parse_keys};
 use crate::tile::{TILE_BYTES, TILE_HASHES, Tile, tile_hashes};
 use crate::verify::{CHECKPOINTS_MAX, Kept, Report, Verifier};
 
-/// How many lines a thread hashes at a time.
-const THREAD_LINES: usize = 2_048;
+/// How much a thread hashes at a time: little enough that a line is still in the processor's own memory when it is asked again.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// What the verifier of a bundle knows from elsewhere.
 #[derive(Default)]
@@ -133,7 +136,8 @@ pub fn verify(
             body.tile(&member.name, tile, &member.content)?;
         } else if member.name.starts_with(EVENTS) {
             // The longest of the files, and the next one is as long: its memory is used again.
-            reader.spare = body.events(&member.name, member.content)?;
+            body.events(&member.name, &member.content)?;
+            reader.spare = member.content;
             progress(body.verifier.events(), manifest.events);
         } else {
             return Err(wrong(&member.name, "no bundle has a file of this name there".to_owned()));
@@ -227,49 +231,71 @@ impl Body<'_> {
         self.verifier.end_hashes();
     }
 
-    /// Takes a part of the events, and gives its memory back.
-    fn events(&mut self, name: &str, content: Vec<u8>) -> Result<Vec<u8>, BundleError> {
-        let content = text(name, content)?;
-        let Some(lines) = content.strip_suffix('\n') else {
+    /// Takes a part of the events.
+    ///
+    /// Pieces of it are hashed on all threads, this one included, while it takes in order what is hashed already.
+    fn events(&mut self, name: &str, content: &[u8]) -> Result<(), BundleError> {
+        let Some(lines) = content.strip_suffix(b"\n") else {
             return Err(wrong(name, "its last line does not end".to_owned()));
         };
-        let (mut before, mut lines) = (0, lines.split('\n').peekable());
-        // Not all at once, so that a line is still at hand in the processor's own memory when it comes to its turn.
-        let mut some = Vec::new();
-        while lines.peek().is_some() {
-            some.clear();
-            some.extend(lines.by_ref().take(THREAD_LINES * self.threads));
-            self.lines(name, before, &some)?;
-            before += some.len();
-        }
-        Ok(content.into_bytes())
+        let pieces = pieces(lines);
+        let (next, (hashed, arrivals)) = (AtomicUsize::new(0), mpsc::channel());
+        let hash_next = || {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            pieces.get(number).map(|piece| (number, hash_lines(piece)))
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads.min(pieces.len()) {
+                let (hashed, hash_next) = (hashed.clone(), &hash_next);
+                scope.spawn(move || while hash_next().is_some_and(|piece| hashed.send(piece).is_ok()) {});
+            }
+            drop(hashed);
+            let mut waiting = BTreeMap::new();
+            let mut before = 0;
+            let taken = (0..pieces.len()).try_for_each(|number| {
+                let piece = loop {
+                    if let Some(piece) = waiting.remove(&number) {
+                        break piece;
+                    }
+                    let arrived = arrivals.try_recv().ok().or_else(hash_next).or_else(|| arrivals.recv().ok());
+                    let cut = || wrong(name, "it could not be hashed".to_owned());
+                    let (number, piece) = arrived.ok_or_else(cut)?;
+                    waiting.insert(number, piece);
+                };
+                let piece = piece.map_err(|at| match at {
+                    NotLines::Text => wrong(name, "it is not UTF-8".to_owned()),
+                    NotLines::Event(line, error) => wrong(name, format!("line {}: {error}", before + line)),
+                })?;
+                before += piece.len();
+                self.take(name, piece)
+            });
+            // Nobody needs the rest after an error.
+            next.store(pieces.len(), Ordering::Relaxed);
+            taken
+        })
     }
 
-    /// Takes lines of a part, of which `before` come before them.
-    fn lines(&mut self, name: &str, before: usize, lines: &[&str]) -> Result<(), BundleError> {
-        let hashed = std::thread::scope(|scope| {
-            let mut parts = lines.chunks(THREAD_LINES).enumerate();
-            // The first part is this thread's own.
-            let first = parts.next();
-            let others: Vec<_> = parts
-                .map(|(number, lines)| scope.spawn(move || hash_lines(before + number * THREAD_LINES, lines)))
-                .collect();
-            let mut hashed = vec![first.map_or(Ok(Vec::new()), |(_, lines)| hash_lines(before, lines))];
-            let panicked = |_| Err((0, "it could not be hashed".to_owned()));
-            hashed.extend(others.into_iter().map(|other| other.join().unwrap_or_else(panicked)));
-            hashed
-        });
-        for part in hashed {
-            let part = part.map_err(|(line, what)| wrong(name, format!("line {line}: {what}")))?;
-            for Hashed { line, hash, date_micros, of_erasure } in part {
-                if of_erasure || !self.verifier.push_if_next(date_micros, hash) {
-                    let event = line::read(line).map_err(|error| wrong(name, error.to_string()))?;
-                    self.verifier.push_hashed(&event, hash);
-                }
+    fn take(&mut self, name: &str, piece: Vec<Hashed<'_>>) -> Result<(), BundleError> {
+        for Hashed { line, hash, date_micros, of_erasure } in piece {
+            if of_erasure || !self.verifier.push_if_next(date_micros, hash) {
+                let event = line::read(line).map_err(|error| wrong(name, error.to_string()))?;
+                self.verifier.push_hashed(&event, hash);
             }
         }
         Ok(())
     }
+}
+
+/// Divides lines into pieces of whole lines that are about [`PIECE_BYTES`] long.
+fn pieces(mut lines: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while let Some(end) = lines.get(PIECE_BYTES..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+        let (piece, rest) = lines.split_at(PIECE_BYTES + end);
+        pieces.push(piece);
+        lines = &rest[1..];
+    }
+    pieces.push(lines);
+    pieces
 }
 
 /// What is kept of a line once it is hashed: events are large, and nearly always nothing more is asked of them.
@@ -281,19 +307,28 @@ struct Hashed<'a> {
     of_erasure: bool,
 }
 
-/// Hashes lines of which `before` come before them. Fails with the number of the line, from 1, that is none.
-fn hash_lines<'a>(before: usize, lines: &[&'a str]) -> Result<Vec<Hashed<'a>>, (usize, String)> {
+/// Why a piece has no lines of events.
+enum NotLines {
+    /// It is not UTF-8.
+    Text,
+    /// The line with this number, from 1, is no event.
+    Event(usize, NotAnEvent),
+}
+
+/// Hashes the lines of a piece.
+fn hash_lines(piece: &[u8]) -> Result<Vec<Hashed<'_>>, NotLines> {
+    let piece = std::str::from_utf8(piece).map_err(|_| NotLines::Text)?;
     let mut buffer = Vec::new();
-    let hash = |(number, line): (usize, &&'a str)| match line::read(line) {
+    let hash = |(number, line)| match line::read(line) {
         Ok(event) => Ok(Hashed {
             line,
             hash: event.leaf_hash(&mut buffer),
             date_micros: event.date_micros,
             of_erasure: event.action == ERASE_ACTION || erased_fields(&event) != 0,
         }),
-        Err(error) => Err((before + number + 1, error.to_string())),
+        Err(error) => Err(NotLines::Event(number + 1, error)),
     };
-    lines.iter().enumerate().map(hash).collect()
+    piece.split('\n').enumerate().map(hash).collect()
 }
 
 fn text(name: &str, content: Vec<u8>) -> Result<String, BundleError> {
