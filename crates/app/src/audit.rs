@@ -10,6 +10,7 @@ pub use stet_store::node::{AuditEvent, AuditOutcome, AuditQuery};
 
 use crate::App;
 use crate::error::AppError;
+use crate::sealing::Unreached;
 
 /// The most entries in one answer.
 pub const AUDIT_EVENTS_MAX: usize = 1_000;
@@ -171,12 +172,19 @@ impl App {
         let app = self.clone();
         let kept = crate::datasets::blocking(move || {
             let mut kept = app.cosigned_checkpoints(&app.audit_origin(), &app.witness_keys())?;
-            for place in app.kept_places(&app.audit_origin())? {
-                kept.extend(place.checkpoint()?.map(|note| (note, place.name())));
+            let mut unreached = Vec::new();
+            for place in app.kept_places(&app.audit_origin()) {
+                match place.map(|place| (place.checkpoint(), place.name())) {
+                    Ok((Ok(note), name)) => kept.extend(note.map(|note| (note, name))),
+                    Ok((Err(error), name)) => unreached.push(Unreached::new(name, &error)),
+                    Err(cannot) => unreached.push(cannot),
+                }
             }
-            Ok(kept)
+            Ok((kept, unreached))
         });
-        elsewhere.extend(kept.await?);
+        let (kept, unreached) = kept.await?;
+        elsewhere.extend(kept);
+        found.problems.extend(unreached.iter().map(ToString::to_string));
         found.outside = elsewhere.iter().map(|(_, place)| place.clone()).collect();
         let mut places: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
         let mut roots = Vec::new();

@@ -85,7 +85,7 @@ pub use provider::{PROVIDER_CALLBACK, PROVIDER_SIGN_IN_S, ProviderAnswer, Provid
 pub use scenarios::{Run, RunState, RunSteps};
 pub use sealing::{
     ERASED_EVENTS_MAX, EditlogVerification, Erased, ErasureRequest, Evidence, KeptAt, PUSH_INTERVAL_S, PushStatus,
-    Pushed, SealState, VERIFICATIONS_MAX, VerificationOutcome, VerificationStatus,
+    Pushed, SealState, Unreached, VERIFICATIONS_MAX, VerificationOutcome, VerificationStatus,
 };
 pub use second_factor::{CODE_ATTEMPTS_MAX, Enrolment, SecondFactorAsked, SecondFactorState};
 pub use sessions::{OpenSession, SESSION_ATTEMPTS_MAX, SignIn, SignedIn};

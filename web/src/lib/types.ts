@@ -333,7 +333,7 @@ export interface Verification {
   ended_at: string | null;
   done: number;
   all: number;
-  state: 'running' | 'whole' | 'not_whole' | 'cancelled' | 'failed';
+  state: 'running' | 'whole' | 'not_whole' | 'incomplete' | 'cancelled' | 'failed';
   told: string[];
 }
 

@@ -24,7 +24,7 @@ use crate::error::AppError;
 pub use self::erase::{ERASED_EVENTS_MAX, Erased, ErasureRequest};
 pub(crate) use self::key::sealing_key;
 pub(crate) use self::push::Pushes;
-pub use self::push::{PUSH_INTERVAL_S, PushStatus, Pushed};
+pub use self::push::{PUSH_INTERVAL_S, PushStatus, Pushed, Unreached};
 pub(crate) use self::state::Verifications;
 pub use self::state::{SealState, VERIFICATIONS_MAX, VerificationOutcome, VerificationStatus};
 
@@ -73,6 +73,8 @@ pub struct EditlogVerification {
     pub trusted: Vec<VerifierKey>,
     /// Where the evidence from elsewhere was kept.
     pub outside: Vec<String>,
+    /// The places of `stet.toml` that could not be asked, or not to the end.
+    pub unreached: Vec<Unreached>,
 }
 
 impl App {
@@ -89,7 +91,8 @@ impl App {
     }
 
     /// Verifies the editlog of a dataset as it is now, against checkpoints of its own and from elsewhere. Blocks.
-    /// `progress` is told how many events were looked at, and how many there are, and may end it.
+    /// `progress` is told how many events were looked at, and how many there are, and may end it. A place of `stet.toml` that
+    /// cannot be reached is told, and keeps nobody from verifying what can be; one that was asked for must be there.
     ///
     /// # Errors
     /// When there is no such editlog that the actor may know of, it cannot be read to its end, or it was ended: `Cancelled`.
@@ -113,20 +116,27 @@ impl App {
 
         let witnesses = evidence.witnesses.unwrap_or_else(|| self.witness_keys());
 
+        let asked_for = evidence.kept.is_some();
         let places = match evidence.kept {
-            Some(KeptAt::Folder(folder)) => vec![push::Place::Folder(folder)],
-            Some(KeptAt::Bucket(name)) => self.kept_in_bucket(&name, &origin)?.into_iter().collect(),
-            None => self.kept_places(&origin)?,
+            Some(KeptAt::Folder(folder)) => vec![Ok(push::Place::Folder(folder))],
+            Some(KeptAt::Bucket(name)) => self.kept_in_bucket(&name, &origin)?.into_iter().map(Ok).collect(),
+            None => self.kept_places(&origin),
         };
         let mut outside = evidence.checkpoints;
-        let mut kept: Option<push::KeptHashes> = None;
+        let mut kept = KeptOutside { hashes: None, must: asked_for, unreached: Vec::new() };
         for place in places {
-            let Some((note, hashes)) = place.kept()? else { continue };
-            // Of several places the one that kept the most is compared with event by event.
-            if kept.as_ref().is_none_or(|kept| kept.size() < hashes.size()) {
-                kept = Some(hashes);
+            match place.map(|place| (place.kept(), place.name())) {
+                Ok((Ok(None), _)) => {}
+                Ok((Ok(Some((note, hashes))), name)) => {
+                    // Of several places the one that kept the most is compared with event by event.
+                    if kept.hashes.as_ref().is_none_or(|kept| kept.size() < hashes.size()) {
+                        kept.hashes = Some(hashes);
+                    }
+                    outside.push((note, name));
+                }
+                Ok((Err(error), name)) => kept.cannot(name, error)?,
+                Err(unreached) => kept.unreached.push(unreached),
             }
-            outside.push((note, place.name()));
         }
         outside.extend(self.cosigned_checkpoints(&origin, &witnesses)?);
         if log.is_none() && outside.is_empty() {
@@ -137,7 +147,7 @@ impl App {
         let mut verifier = Verifier::witnessed(&origin, &trusted, &witnesses, checkpoints.chain(elsewhere));
         let Some(log) = log else {
             // Somebody kept checkpoints of it, so it was there: a log that is gone has lost all its events.
-            while let Some(hash) = next_kept(&mut kept)? {
+            while let Some(hash) = kept.next()? {
                 verifier.push_hash(None, Some(hash));
             }
             verifier.end_hashes();
@@ -147,15 +157,16 @@ impl App {
                 protection: Some("the editlog is gone: there is no file or table of it".to_owned()),
                 trusted,
                 outside: outside.into_iter().map(|(_, place)| place).collect(),
+                unreached: kept.unreached,
             });
         };
         let events = log.last_event()?;
         log.scan(&mut |page| {
             for hash in page.hashes {
-                verifier.push_hash(Some(hash), next_kept(&mut kept)?);
+                verifier.push_hash(Some(hash), kept.next()?);
             }
             if page.hashes_ended {
-                while let Some(hash) = next_kept(&mut kept)? {
+                while let Some(hash) = kept.next()? {
                     verifier.push_hash(None, Some(hash));
                 }
                 verifier.end_hashes();
@@ -177,6 +188,7 @@ impl App {
             protection: log.protection().err().map(|error| error.to_string()),
             trusted,
             outside: outside.into_iter().map(|(_, place)| place).collect(),
+            unreached: kept.unreached,
         })
     }
 
@@ -318,6 +330,33 @@ fn with_cosigned(checkpoints: &mut Vec<String>, cosigned: Vec<(String, String)>)
     checkpoints.sort_by_key(|note| std::cmp::Reverse(Checkpoint::peek(note).map_or(0, |checkpoint| checkpoint.size)));
 }
 
-fn next_kept(kept: &mut Option<push::KeptHashes>) -> Result<Option<Hash>, AppError> {
-    kept.as_mut().map_or(Ok(None), push::KeptHashes::next)
+/// The hashes that were kept outside, while their place answers.
+struct KeptOutside {
+    hashes: Option<push::KeptHashes>,
+    /// Whether somebody asked for this place.
+    must: bool,
+    unreached: Vec<Unreached>,
+}
+
+impl KeptOutside {
+    /// The next hash; none after the last one.
+    fn next(&mut self) -> Result<Option<Hash>, AppError> {
+        let Some(hashes) = &mut self.hashes else { return Ok(None) };
+        match hashes.next() {
+            Ok(hash) => Ok(hash),
+            Err(error) => {
+                let place = hashes.place();
+                self.hashes = None;
+                self.cannot(place, error).map(|()| None)
+            }
+        }
+    }
+
+    fn cannot(&mut self, place: String, error: AppError) -> Result<(), AppError> {
+        if self.must {
+            return Err(error);
+        }
+        self.unreached.push(Unreached::new(place, &error));
+        Ok(())
+    }
 }

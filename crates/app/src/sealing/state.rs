@@ -12,7 +12,7 @@ use stet_domain::project::Project;
 use stet_domain::{Actor, DatasetName, LogDate, ProjectKey};
 use stet_editlog::{Checkpoint, time};
 
-use super::{Evidence, PushStatus};
+use super::{Evidence, PushStatus, Unreached};
 use crate::App;
 use crate::access::not_allowed;
 use crate::datasets::blocking;
@@ -78,6 +78,11 @@ pub enum VerificationOutcome {
     /// Something is wrong: what, and where.
     NotWhole {
         /// At most 20 lines.
+        told: Vec<String>,
+    },
+    /// As far as could be told it is as it was sealed; some of the places outside did not answer.
+    Incomplete {
+        /// How many, and what else is to be said.
         told: Vec<String>,
     },
     /// Somebody stopped it.
@@ -206,8 +211,10 @@ impl App {
                     }
                 })
             });
-            let outcome = app.outcome_of(verified.await);
-            app.end_verification(&actor, &name, outcome).await;
+            let verified = verified.await;
+            let unreached = verified.as_ref().map_or(Vec::new(), |found| found.unreached.clone());
+            let outcome = app.outcome_of(verified);
+            app.end_verification(&actor, &name, outcome, &unreached).await;
         });
         Ok(())
     }
@@ -234,30 +241,53 @@ impl App {
         let mut told: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         told.extend(found.protection.map(|problem| format!("UNPROTECTED: {problem}")));
         let whole = told.is_empty() && report.more == 0;
+        let complete = found.unreached.is_empty();
         let beyond = told.len().saturating_sub(VERDICT_LINES_MAX) as u64 + report.more;
         told.truncate(VERDICT_LINES_MAX);
         if beyond > 0 {
             told.push(format!("and {beyond} more: `stet editlog verify` lists them"));
         }
+        if !complete {
+            // Where the places are is for administrators.
+            told.push(format!(
+                "NOT COMPARED with {} of the places that it is kept in: the audit trail tells which, and why",
+                found.unreached.len()
+            ));
+        }
         told.extend(report.cosigned.iter().map(ToString::to_string));
         told.extend(report.unsealed.map(|unsealed| unsealed.to_string()));
-        if found.outside.is_empty() {
+        if found.outside.is_empty() && complete {
             told.push(
                 "compared with nothing kept elsewhere: whoever owns the node and its key could have sealed another history"
                     .to_owned(),
             );
         }
-        if whole { VerificationOutcome::Whole { told } } else { VerificationOutcome::NotWhole { told } }
+        match (whole, complete) {
+            (true, true) => VerificationOutcome::Whole { told },
+            (true, false) => VerificationOutcome::Incomplete { told },
+            (false, _) => VerificationOutcome::NotWhole { told },
+        }
     }
 
-    async fn end_verification(&self, actor: &Actor, name: &(ProjectKey, DatasetName), outcome: VerificationOutcome) {
+    async fn end_verification(
+        &self,
+        actor: &Actor,
+        name: &(ProjectKey, DatasetName),
+        outcome: VerificationOutcome,
+        unreached: &[Unreached],
+    ) {
         use stet_store::node::AuditOutcome;
         let (audit, detail) = match &outcome {
             VerificationOutcome::Whole { .. } => (AuditOutcome::Done, "it is whole".to_owned()),
             VerificationOutcome::NotWhole { told } => (AuditOutcome::Failed, told.join("; ")),
+            VerificationOutcome::Incomplete { .. } => {
+                (AuditOutcome::Failed, "it is whole as far as it could be compared".to_owned())
+            }
             VerificationOutcome::Cancelled => (AuditOutcome::Done, "cancelled".to_owned()),
             VerificationOutcome::Failed { reason } => (AuditOutcome::Failed, reason.clone()),
         };
+        let places = unreached.iter().map(|unreached| format!("; {unreached}"));
+        let detail = places.fold(detail, |detail, place| detail + &place);
         let entry = self.entry(actor, "editlog.verify", format!("editlog {}.{}", name.0, name.1), detail);
         if let Err(error) = self.note(stet_store::node::NewAuditEvent { outcome: audit, ..entry }).await {
             tracing::error!(error = %Chain(&error), "a verification could not be noted");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
-use stet_app::{App, Evidence, KeptAt};
+use stet_app::{App, Evidence, KeptAt, Unreached};
 use stet_domain::Actor;
 use stet_editlog::bundle::{self, BundleError, Expectations};
 use stet_editlog::note::parse_keys;
@@ -116,14 +116,15 @@ pub(crate) async fn verify(global: &Global, arguments: VerifyArguments) -> Resul
         progress.end();
         let found = found?;
         let mut notes = Vec::new();
-        if found.outside.is_empty() {
+        if found.outside.is_empty() && found.unreached.is_empty() {
             notes.push(
                 "compared with nothing kept elsewhere: whoever owns the node and its key could have sealed another history"
                     .to_owned(),
             );
         }
         let now_micros = app.clock().now().micros();
-        Ok::<_, Failure>(Verified::new(found.origin, found.report, found.protection, notes, Some(now_micros)))
+        let verified = Verified::new(found.origin, found.report, found.protection, notes, Some(now_micros));
+        Ok::<_, Failure>(Verified { unreached: found.unreached, ..verified })
     });
     verified.await.map_err(|error| Failure::no(format!("the verification broke off: {error}")))??.tell(format)
 }
@@ -163,6 +164,8 @@ struct Verified {
     report: Report,
     protection: Option<String>,
     notes: Vec<String>,
+    /// The places that it could not be compared with.
+    unreached: Vec<Unreached>,
     /// Whether the events that no checkpoint covers are more than a matter of course.
     unsealed_too_long: bool,
 }
@@ -180,11 +183,11 @@ impl Verified {
             let age = |oldest: i64| now_micros.map(|now| now.saturating_sub(oldest));
             unsealed.oldest_micros.and_then(age).is_none_or(|age| age > UNSEALED_MICROS_MAX)
         });
-        Verified { origin, report, protection, notes, unsealed_too_long }
+        Verified { origin, report, protection, notes, unreached: Vec::new(), unsealed_too_long }
     }
 
     fn tell(self, format: PrintFormat) -> Result<(), Failure> {
-        let Verified { origin, report, protection, notes, unsealed_too_long } = &self;
+        let Verified { origin, report, protection, notes, unreached, unsealed_too_long } = &self;
         let whole = report.is_whole() && protection.is_none() && !unsealed_too_long;
         match format {
             PrintFormat::Json => {
@@ -206,6 +209,7 @@ impl Verified {
                     "whole": whole, "origin": origin, "events": report.events, "sealed": report.sealed, "findings": findings,
                     "more_findings": report.more, "erased": report.erased, "unsealed": unsealed, "protection": protection,
                     "cosigned": cosigned, "notes": notes,
+                    "not_compared": unreached.iter().map(|at| json!({ "place": at.place, "reason": at.reason })).collect::<Vec<_>>(),
                 }))?;
             }
             PrintFormat::Text => {
@@ -227,7 +231,14 @@ impl Verified {
                 if report.erased > 0 {
                     output::print(&format!("ERASED: personal data of {} events, by logged erasures", report.erased))?;
                 }
-                let verdict = if whole { "OK" } else { "NOT WHOLE" };
+                for unreached in unreached {
+                    output::print(&shown_word(&unreached.to_string()))?;
+                }
+                let verdict = match (whole, unreached.is_empty()) {
+                    (true, true) => "OK",
+                    (true, false) => "INCOMPLETE",
+                    (false, _) => "NOT WHOLE",
+                };
                 let sealed = report.sealed.map_or("nothing".to_owned(), |sealed| sealed.to_string());
                 output::print(&format!(
                     "{verdict}: {}: {} events, {sealed} sealed",
@@ -237,7 +248,7 @@ impl Verified {
                 notes.iter().for_each(|note| output::note(note));
             }
         }
-        if whole { Ok(()) } else { Err(Failure::Printed) }
+        if whole && unreached.is_empty() { Ok(()) } else { Err(Failure::Printed) }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct VerificationView {
     done: u64,
     /// How many there are.
     all: u64,
-    /// `running`, `whole`, `not_whole`, `cancelled` or `failed`.
+    /// `running`, `whole`, `not_whole`, `incomplete`, `cancelled` or `failed`.
     state: &'static str,
     /// What is wrong and where, or what else is to be said.
     told: Vec<String>,
@@ -68,6 +68,7 @@ impl From<VerificationStatus> for VerificationView {
             None => ("running", Vec::new()),
             Some(VerificationOutcome::Whole { told }) => ("whole", told),
             Some(VerificationOutcome::NotWhole { told }) => ("not_whole", told),
+            Some(VerificationOutcome::Incomplete { told }) => ("incomplete", told),
             Some(VerificationOutcome::Cancelled) => ("cancelled", Vec::new()),
             Some(VerificationOutcome::Failed { reason }) => ("failed", vec![reason]),
         };

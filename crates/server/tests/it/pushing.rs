@@ -34,11 +34,15 @@ async fn push(node: &TestNode) -> Pushed {
 }
 
 async fn verify(node: &TestNode, evidence: Evidence) -> stet_app::EditlogVerification {
+    verified(node, evidence).await.expect("verified")
+}
+
+async fn verified(node: &TestNode, evidence: Evidence) -> Result<stet_app::EditlogVerification, stet_app::AppError> {
     let app = node.app.clone();
     let verified = tokio::task::spawn_blocking(move || {
         app.verify_editlog(&shell(), PROJECT, "strikes", evidence, &mut |_, _| std::ops::ControlFlow::Continue(()))
     });
-    verified.await.expect("it ends").expect("verified")
+    verified.await.expect("it ends")
 }
 
 fn log_key(node: &TestNode) -> String {
@@ -345,6 +349,18 @@ async fn the_page_of_edits_tells_how_the_log_stands_and_has_it_verified() {
     assert_eq!(ended().await["state"], "cancelled");
     let trail = admin.get("/api/v1/audit?action=editlog.verify").await.json();
     assert_eq!(trail["events"].as_array().map(Vec::len), Some(2));
+    // A place that does not answer is told, and keeps nobody from verifying the rest.
+    bucket.fails(Fails::Status(500));
+    designer.post(&verification, &json!({})).await.expect_status(202);
+    let found = ended().await;
+    assert_eq!((&found["state"], &found["done"]), (&json!("incomplete"), &json!(3)), "{found}");
+    assert!(found["told"][0].as_str().is_some_and(|line| line.starts_with("NOT COMPARED with 1 of")), "{found}");
+    let trail = admin.get("/api/v1/audit?action=editlog.verify").await.json();
+    let detail = trail["events"][0]["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("NOT COMPARED with s3://") && detail.contains("status 500"), "{detail}");
+    // One that was asked for must be there.
+    let evidence = Evidence { kept: Some(KeptAt::Bucket(format!("s3://{BUCKET}/stet/logs"))), ..Evidence::default() };
+    assert!(verified(&node, evidence).await.is_err());
     // What somebody did to the evidence is told.
     bucket.fails(Fails::Never);
     let checkpoint = node.folder().join("kept").join(origin(&node)).join("checkpoint");

@@ -40,6 +40,27 @@ pub const PUSH_INTERVAL_S: u64 = 20;
 /// How long what was pushed to a bucket is taken to be there, in seconds, while nothing is new: each look is a request.
 const BUCKET_LOOK_S: i64 = 5 * 60;
 
+/// A place outside that a log could not be compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// How the place is called.
+    pub place: String,
+    /// Why not, in words.
+    pub reason: String,
+}
+
+impl Unreached {
+    pub(crate) fn new(place: String, error: &AppError) -> Unreached {
+        Unreached { place, reason: Chain(error).to_string() }
+    }
+}
+
+impl std::fmt::Display for Unreached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NOT COMPARED with {}: {}", self.place, self.reason)
+    }
+}
+
 /// What a push did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pushed {
@@ -192,12 +213,15 @@ impl App {
         Ok(Outside::Bucket(Arc::new(Bucket::open(self, target)?), target.name()))
     }
 
-    /// Where a log is kept outside: the folders and buckets of `stet.toml`.
-    pub(crate) fn kept_places(&self, origin: &str) -> Result<Vec<Place>, AppError> {
+    /// Where a log is kept outside: the folders and buckets of `stet.toml`. For one that cannot be had, its name and why.
+    pub(crate) fn kept_places(&self, origin: &str) -> Vec<Result<Place, Unreached>> {
         let targets = self.inner.config.sealing.push.iter();
         let kept = targets.filter(|target| !matches!(target, PushTarget::Witness(_)));
-        let places = kept.map(|target| Ok(self.outside(target)?.place(origin)));
-        Ok(places.collect::<Result<Vec<_>, AppError>>()?.into_iter().flatten().collect())
+        kept.filter_map(|target| match self.outside(target) {
+            Ok(outside) => outside.place(origin).map(Ok),
+            Err(error) => Some(Err(Unreached::new(target.name(), &error))),
+        })
+        .collect()
     }
 
     /// The part of a log in a bucket of `stet.toml`, which is called as [`S3Target::name`] says.

@@ -109,6 +109,11 @@ pub(crate) struct KeptHashes {
 }
 
 impl KeptHashes {
+    /// How the place is called in messages.
+    pub(crate) fn place(&self) -> String {
+        self.place.name()
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
