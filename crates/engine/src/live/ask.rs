@@ -185,10 +185,10 @@ impl LiveTable {
         end: usize,
     ) -> Option<(RwLockReadGuard<'_, State>, First)> {
         let original = |row: &u32| (*row as usize) < self.snapshot.rows();
-        let known: Vec<u32> = self.read().touched.keys().copied().filter(original).collect();
-        let known_count = known.len();
-        let known = RowSet::new(known);
-        // How many rows pass of those that the log does not know.
+        let mut concerned = self.read().concerned(&self.snapshot, plan, &[]);
+        let known_count = concerned.iter().filter(|row| original(row)).count();
+        let known = RowSet::new(concerned.iter().copied());
+        // How many rows pass of those for which the log does not matter.
         let (among, mut base_count) = match passing {
             Items::All => (Among::All, self.snapshot.rows() - known_count),
             Items::Rows(rows) => (Among::Rows(rows), rows.iter().filter(|row| !known.contains(**row)).count()),
@@ -198,17 +198,18 @@ impl LiveTable {
         let all_there = base.len() < count;
         let state = self.read();
         let view = self.view(&state);
-        let news: Vec<u32> =
-            state.touched.keys().copied().filter(|row| original(row) && !known.contains(*row)).collect();
+        let mut news = state.concerned(&self.snapshot, plan, &[]);
+        news.retain(|row| !known.contains(*row));
         if !news.is_empty() {
             base_count -= match passing {
-                Items::All => news.len(),
+                Items::All => news.iter().filter(|row| original(row)).count(),
                 Items::Rows(rows) => news.iter().filter(|row| rows.binary_search(row).is_ok()).count(),
             };
-            let news = RowSet::new(news);
-            base.retain(|row| !news.contains(*row));
+            let news_set = RowSet::new(news.iter().copied());
+            base.retain(|row| !news_set.contains(*row));
+            concerned.append(&mut news);
         }
-        let touched: Vec<u32> = state.touched.keys().copied().filter(|row| view.passes(plan, *row)).collect();
+        let touched: Vec<u32> = concerned.into_iter().filter(|row| view.passes(plan, *row)).collect();
         let total = base_count + touched.len();
         if !all_there && (base.is_empty() || base.len() < end.min(total)) {
             return None;
@@ -300,17 +301,20 @@ impl LiveTable {
     ) -> Option<(RwLockReadGuard<'_, State>, Order)> {
         // The rows of the snapshot never change, so nobody has to wait while they are sorted; the log's rows are then put
         // in while no event can be pushed.
-        let known = RowSet::new(self.read().touched.keys().copied());
+        let mut concerned = self.read().concerned(&self.snapshot, plan, &[]);
+        let known = RowSet::new(concerned.iter().copied());
         let base = scan::rows(&self.snapshot, &self.columns, plan, items, stop)?;
         let mut order = Order::from_rows(base.into_iter().filter(|row| !known.contains(*row)));
         let state = self.read();
         let view = self.view(&state);
-        let news: Vec<u32> = state.touched.keys().copied().filter(|row| !known.contains(*row)).collect();
+        let mut news = state.concerned(&self.snapshot, plan, &[]);
+        news.retain(|row| !known.contains(*row));
         if !news.is_empty() {
-            let news = RowSet::new(news);
-            order.retain(|row| !news.contains(*row));
+            let news_set = RowSet::new(news.iter().copied());
+            order.retain(|row| !news_set.contains(*row));
+            concerned.append(&mut news);
         }
-        let touched = placed(view, plan, state.touched.keys().copied());
+        let touched = placed(view, plan, concerned.into_iter());
         order.insert_sorted(&touched, |a, b| view.compare(&plan.sort, a, b));
         Some((state, order))
     }

@@ -164,7 +164,8 @@ impl LiveTable {
     fn count_groups(&self, plan: &Plan, by: &[usize]) -> Result<(Option<EventId>, Vec<Group>), EngineError> {
         let names = || by.iter().map(|column| self.columns.all[*column].name.clone()).collect::<Vec<_>>();
         // The rows of the snapshot never change, so nobody has to wait while they are counted.
-        let known = RowSet::new(self.read().touched.keys().copied());
+        let mut concerned = self.read().concerned(&self.snapshot, plan, by);
+        let known = RowSet::new(concerned.iter().copied());
         let items = if plan.states.is_empty() {
             // Asked to stop by nobody, it always gives some.
             filtered(&self.snapshot, &self.columns, plan, &|| false)
@@ -188,7 +189,10 @@ impl LiveTable {
         let texts = |row: u32, text: &dyn Fn(View<'_>, u32, usize) -> Option<String>| -> Vec<Option<String>> {
             by.iter().map(|column| text(view, row, *column)).collect()
         };
-        for row in state.touched.keys().copied() {
+        let mut news = state.concerned(&self.snapshot, plan, by);
+        news.retain(|row| !known.contains(*row));
+        concerned.append(&mut news);
+        for row in concerned {
             let counted = !known.contains(row)
                 && view.is_original(row)
                 && match &items {

@@ -26,6 +26,14 @@ pub(super) struct Plan {
     pub sort: Vec<SortColumn>,
 }
 
+impl Plan {
+    /// The columns that filters and sorting look at.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        let filters = self.filters.iter().map(|(column, _)| *column);
+        filters.chain(self.sort.iter().map(|by| by.column))
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SortColumn {
     pub column: usize,

@@ -13,7 +13,7 @@ use arrow_schema::DataType;
 use stet_domain::ColumnType;
 
 use super::plan::order_number;
-use super::text::folded_prefix;
+use super::text::{folded_bytes, folded_prefix};
 use crate::cell::{CellReader, Ordered, one_nan};
 
 /// The key of empty cells, which come after all others whichever the direction.
@@ -81,6 +81,17 @@ pub(super) fn write_keys(array: &dyn Array, text: bool, descending: bool, keys: 
     }
 }
 
+/// The key of what comes after the first eight bytes of a text: it orders cells with equal keys, as far as it goes.
+pub(super) fn further_key(array: &dyn Array, place: usize, descending: bool) -> u64 {
+    let key = match array.data_type() {
+        _ if array.is_null(place) => return EMPTY,
+        DataType::Utf8 => folded_bytes(array.as_string::<i32>().value(place), 1),
+        DataType::LargeUtf8 => folded_bytes(array.as_string::<i64>().value(place), 1),
+        _ => return 0,
+    };
+    if descending { !key } else { key }
+}
+
 fn numbers<T: ArrowPrimitiveType>(array: &dyn Array, keys: &mut Vec<u64>, key: impl Fn(T::Native) -> u64) {
     keys.extend(array.as_primitive::<T>().values().iter().map(|number| key(*number)));
 }
@@ -145,7 +156,8 @@ mod tests {
                 assert_eq!(keys[a], key_of(&reader.ordered(a), text, descending));
                 for b in 0..array.len() {
                     let order = compare_values(&reader.ordered(a), &reader.ordered(b), descending);
-                    match keys[a].cmp(&keys[b]) {
+                    let further = |row| if text { further_key(array.as_ref(), row, descending) } else { 0 };
+                    match keys[a].cmp(&keys[b]).then_with(|| further(a).cmp(&further(b))) {
                         std::cmp::Ordering::Equal if !is_exact(keys[a], text) => {}
                         of_keys => assert_eq!(of_keys, order, "row {a} and {b}"),
                     }
@@ -184,6 +196,13 @@ mod tests {
             "é",
             "Éa",
             "abcdefgé",
+            "ABCDEFGHIJ",
+            "abcdefghijé",
+            "abcdefghÉ",
+            "abcdefghik and further",
+            "abcdefghik and farther",
+            "\0\0\0\0\0\0\0\0a",
+            "İİİİ",
             "ß",
             "\0",
             "İ",

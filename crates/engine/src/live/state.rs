@@ -15,6 +15,7 @@ use stet_domain::{EventId, Key, Value};
 use super::columns::{Columns, LiveColumn};
 use super::plan::{CellRef, Plan, SortColumn, compare_values};
 use super::query::StateFilter;
+use super::set::RowSet;
 use crate::cell::{CellReader, Ordered, ordered_value, stored};
 use crate::snapshot::Snapshot;
 
@@ -70,6 +71,20 @@ impl State {
     /// How many rows are shown.
     pub fn rows_shown(&self, snapshot: &Snapshot) -> usize {
         snapshot.rows() + self.slots.len() - self.hidden.len()
+    }
+
+    /// The rows for which the log matters to a query that looks at these columns: those with an override in one of them,
+    /// created ones and hidden ones. Any other row is, to the query, as it is in the snapshot, however much of it was edited.
+    pub fn concerned(&self, snapshot: &Snapshot, plan: &Plan, by: &[usize]) -> Vec<u32> {
+        let looked_at = plan.columns().chain(by.iter().copied());
+        let looked_at = RowSet::new(looked_at.map(|column| column as u32));
+        let concerned = |(row, touched): &(&u32, &Touched)| {
+            !plan.states.is_empty()
+                || touched.hidden
+                || **row as usize >= snapshot.rows()
+                || touched.cells.iter().any(|(column, _)| looked_at.contains(*column))
+        };
+        self.touched.iter().filter(concerned).map(|(row, _)| *row).collect()
     }
 
     /// The rows of a key before and after its state changed are among these: the original's row, or the latest slot.

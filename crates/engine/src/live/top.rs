@@ -8,7 +8,7 @@ use super::columns::Columns;
 use super::plan::{SortColumn, compare_values};
 use super::scan::in_parallel;
 use super::set::RowSet;
-use super::sort_keys::{is_exact, is_text, write_keys};
+use super::sort_keys::{further_key, is_exact, is_text, write_keys};
 use crate::cell::{CellReader, Ordered};
 use crate::snapshot::{BATCH_ROWS, Snapshot};
 
@@ -43,8 +43,13 @@ pub(super) fn top_rows(
     let compare = |key: u64, a: u32, b: u32| {
         if ends(key) { a.cmp(&b) } else { compare_rows(snapshot, columns, sort, a, b) }
     };
+    // Texts that begin alike are most often told apart by what comes next.
+    let further = |row: u32| {
+        let (array, place) = snapshot.array_at(row as usize, original);
+        if text { further_key(array.as_ref(), place, leading.descending) } else { 0 }
+    };
     let best_of = |batches: Range<usize>| {
-        let mut best = Best { found: Vec::new(), last: None, count, compare: &compare };
+        let mut best = Best { found: Vec::new(), last: None, count, compare: &compare, further: &further };
         let mut keys = Vec::new();
         for batch in batches {
             let array = snapshot.batches()[batch].column(original);
@@ -93,21 +98,23 @@ pub(super) fn ordered_at(snapshot: &Snapshot, original: usize, row: u32) -> Orde
 }
 
 /// The best rows of one thread so far.
-struct Best<'a, C> {
+struct Best<'a, C, F> {
     /// Those that may be among the best, with their keys; sorted and cut whenever there are too many.
     found: Vec<(u64, u32)>,
-    /// No row after this one is among the best.
-    last: Option<(u64, u32)>,
+    /// No row after this one, of which key and further key are known, is among the best.
+    last: Option<(u64, u64, u32)>,
     count: usize,
     compare: &'a C,
+    /// The further key of a row, which orders rows with equal keys as far as it goes.
+    further: &'a F,
 }
 
-impl<C: Fn(u64, u32, u32) -> Ordering> Best<'_, C> {
+impl<C: Fn(u64, u32, u32) -> Ordering, F: Fn(u32) -> u64> Best<'_, C, F> {
     /// Looks at a row; rows come in ascending order.
     #[inline]
     fn see(&mut self, key: u64, row: u32, out: &RowSet) {
-        if let Some((last_key, last_row)) = self.last
-            && (key > last_key || (key == last_key && (self.compare)(key, row, last_row).is_gt()))
+        if let Some((last_key, last_further, last_row)) = self.last
+            && (key > last_key || (key == last_key && self.is_after(key, row, last_further, last_row)))
         {
             return;
         }
@@ -120,12 +127,18 @@ impl<C: Fn(u64, u32, u32) -> Ordering> Best<'_, C> {
         }
     }
 
+    /// Whether a row comes after another one with the same key.
+    fn is_after(&self, key: u64, row: u32, other_further: u64, other: u32) -> bool {
+        let order = (self.further)(row).cmp(&other_further);
+        order.then_with(|| (self.compare)(key, row, other)).is_gt()
+    }
+
     fn cut(&mut self) {
         let compare = self.compare;
         self.found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(a.0, a.1, b.1)));
         self.found.truncate(self.count);
         if self.found.len() == self.count {
-            self.last = self.found.last().copied();
+            self.last = self.found.last().map(|(key, row)| (*key, (self.further)(*row), *row));
         }
     }
 
