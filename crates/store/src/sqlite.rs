@@ -40,12 +40,22 @@ pub(crate) fn open(path: &Path, access: Access, busy_timeout_ms: u64) -> Result<
             Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
     let opening = |error| StoreError::from_engine(path, Doing::Opening, error);
-    let connection = Connection::open_with_flags(path, flags).map_err(opening)?;
-    connection.busy_timeout(Duration::from_millis(busy_timeout_ms)).map_err(opening)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "trusted_schema", false).map_err(opening)?;
-    // The first statement that reads the file: what is not a database is found out here.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map_err(opening)?;
+    let prepare = |connection: Connection| {
+        connection.busy_timeout(Duration::from_millis(busy_timeout_ms))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.pragma_update(None, "trusted_schema", false)?;
+        // The first statement that reads the file: what is not a database is found out here.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+        Ok(connection)
+    };
+    let opened = Connection::open_with_flags(path, flags).and_then(prepare);
+    let connection = match opened {
+        Err(error) if access == Access::Read && has_no_journal(path) => {
+            let unchanging = Connection::open_with_flags(unchanging_name(path), flags | OpenFlags::SQLITE_OPEN_URI);
+            unchanging.and_then(prepare).map_err(|_| opening(error))?
+        }
+        opened => opened.map_err(opening)?,
+    };
     if access == Access::Read {
         connection.pragma_update(None, "query_only", true).map_err(opening)?;
         return Ok(connection);
@@ -65,6 +75,33 @@ pub(crate) fn open(path: &Path, access: Access, busy_timeout_ms: u64) -> Result<
         .pragma_update_and_check(None, "journal_size_limit", JOURNAL_BYTES_MAX, |row| row.get::<_, i64>(0))
         .map_err(opening)?;
     Ok(connection)
+}
+
+/// Whether all of a database is in its file: nobody has it open, and nobody who had it was stopped.
+fn has_no_journal(path: &Path) -> bool {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    path.is_file() && !beside("-wal").exists() && !beside("-shm").exists()
+}
+
+/// The name by which SQLite reads a file as one that nobody changes: without the files beside it, which it cannot make on a
+/// disk that may only be read or is full.
+fn unchanging_name(path: &Path) -> String {
+    use std::fmt::Write;
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        // Writing to a String cannot fail.
+        let _ = match byte {
+            b'/' | b'.' | b'-' | b'_' => write!(name, "{}", char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => write!(name, "{}", char::from(*byte)),
+            byte => write!(name, "%{byte:02X}"),
+        };
+    }
+    name.push_str("?immutable=1");
+    name
 }
 
 /// A bounded pool of connections to one file. Work runs on the runtime's blocking threads.

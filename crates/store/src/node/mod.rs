@@ -98,11 +98,17 @@ impl fmt::Debug for TokenHash {
 impl NodeDatabase {
     /// Opens the database and brings its tables to this version; creates it if there is none. Blocks shortly.
     ///
-    /// `now` becomes the creation date of a new one. Fails with `CannotOpen`, `NotADatabase`, `ReadOnly`, or
-    /// `NewerVersion` if a later version of Stet has used it.
+    /// A database of this version that cannot be written (a disk that is full or may only be read) is opened for reading:
+    /// every write then fails. `now` becomes the creation date of a new one. Fails with `CannotOpen`, `NotADatabase`,
+    /// `ReadOnly`, or `NewerVersion` if a later version of Stet has used it.
     pub fn open(path: &Path, now: LogDate) -> Result<NodeDatabase, StoreError> {
-        let mut connection = sqlite::open(path, Access::Create, BUSY_TIMEOUT_MS)?;
-        schema::migrate(path, &mut connection, now)?;
+        let opened = sqlite::open(path, Access::Create, BUSY_TIMEOUT_MS)
+            .and_then(|mut connection| schema::migrate(path, &mut connection, now));
+        if let Err(error) = opened
+            && !schema::is_readable(path)
+        {
+            return Err(error);
+        }
         Ok(NodeDatabase {
             writer: Pool::new(path, Access::Write, 1, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),
             readers: Pool::new(path, Access::Read, READ_CONNECTIONS_MAX, BUSY_TIMEOUT_MS, WAIT_TIMEOUT),

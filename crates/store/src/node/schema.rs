@@ -6,7 +6,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use stet_domain::LogDate;
 use uuid::Uuid;
 
+use super::BUSY_TIMEOUT_MS;
 use crate::error::{Doing, StoreError};
+use crate::sqlite::{self, Access};
 
 /// One entry for each version, never changed after its release: the next version is a new entry.
 const MIGRATIONS: &[&str] = &[
@@ -140,6 +142,10 @@ ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
 
 /// Brings the tables to this version.
 pub(super) fn migrate(path: &Path, connection: &mut Connection, now: LogDate) -> Result<(), StoreError> {
+    // Most of the time there is nothing to do, which needs no room on the disk.
+    if is_current(connection).unwrap_or(false) {
+        return Ok(());
+    }
     let writing = |error| StoreError::from_engine(path, Doing::Writing, error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(writing)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(writing)?;
@@ -159,4 +165,19 @@ pub(super) fn migrate(path: &Path, connection: &mut Connection, now: LogDate) ->
         )
         .map_err(writing)?;
     transaction.commit().map_err(|error| StoreError::from_engine(path, Doing::Committing, error))
+}
+
+/// Whether the database can be read, and has the tables of this version.
+pub(super) fn is_readable(path: &Path) -> bool {
+    path.is_file()
+        && sqlite::open(path, Access::Read, BUSY_TIMEOUT_MS)
+            .is_ok_and(|connection| is_current(&connection).unwrap_or(false))
+}
+
+fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != MIGRATIONS.len() as i64 {
+        return Ok(false);
+    }
+    connection.query_row("SELECT count(*) > 0 FROM node", [], |row| row.get(0))
 }
