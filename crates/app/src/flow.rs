@@ -5,16 +5,18 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 use stet_domain::access::{Permission, may_read_dataset};
-use stet_domain::project::{CsvForm, Location, Project, Recipe, RecipeKind, Role};
+use stet_domain::project::{CsvForm, Format, Location, Project, Recipe, RecipeKind, Role, Webapp};
 use stet_domain::{Actor, DatasetName, LogDate, flow};
+use stet_engine::build::OriginalColumns;
 use stet_engine::error::EngineError;
-use stet_engine::manifest::{Manifest, Present, RecipeStamp, StaleReason};
+use stet_engine::manifest::{Manifest, OriginalStamp, Present, RecipeStamp, StaleReason};
 use stet_engine::read::FileSource;
 
 use crate::App;
 use crate::builds::BuildReport;
 use crate::datasets::blocking;
 use crate::error::{AppError, Chain};
+use crate::webapp::Resolved;
 
 /// How a dataset stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -318,7 +320,45 @@ impl App {
                 Err(_) => reasons.push(StaleReason::InputMissing { dataset: input.to_string() }),
             }
         }
+        if let (RecipeKind::Replay { .. }, Some(webapp)) = (&recipe.kind, self.webapp_of(project, recipe))
+            && !self.has_types_of(project, webapp, manifest.and_then(|manifest| manifest.original))
+        {
+            reasons.push(StaleReason::InputChanged { dataset: webapp.original.to_string() });
+        }
         Ok(reasons)
+    }
+
+    /// Whether the columns of an original still have the types that a replay took from them. An original that cannot be
+    /// looked at has them: what is made of its rows tells that.
+    fn has_types_of(&self, project: &Project, webapp: &Webapp, built: Option<OriginalStamp>) -> bool {
+        let Some(built) = built else { return false };
+        let Some(original) = project.datasets.get(&webapp.original) else { return true };
+        let columns = match self.database_table(project, original) {
+            Ok(Some(table)) => match table.columns() {
+                Ok(columns) => OriginalColumns::of_table(columns),
+                Err(_) => return true,
+            },
+            Ok(None) => {
+                let Ok(source) = self.file_source(project, original) else { return true };
+                match source.fingerprint() {
+                    Ok(now) if now.files != built.files => {}
+                    _ => return true,
+                }
+                if source.format != Format::Parquet && source.columns.is_none() {
+                    // To know its types is to read it whole: rather build again.
+                    return false;
+                }
+                match OriginalColumns::of_files(&source) {
+                    Ok(columns) => columns,
+                    Err(_) => return true,
+                }
+            }
+            Err(_) => return true,
+        };
+        let resolved = Resolved::new(webapp, columns.columns());
+        resolved.is_ok_and(|resolved| {
+            columns.stamp(&resolved.keys, &resolved.apply_columns()).columns_sha256 == built.columns_sha256
+        })
     }
 
     /// The inputs of a recipe that are files. A replay and an apply both read the original: its columns give the types.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use arrow_schema::Schema;
 use serde::{Deserialize, Serialize};
 use stet_domain::event::EventId;
 use stet_domain::project::{Column, CsvForm, Format};
@@ -11,7 +12,7 @@ use stet_domain::project::{Column, CsvForm, Format};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::{FilePrint, FileSource, Fingerprint};
-use crate::write::{AtomicFile, Digested};
+use crate::write::{AtomicFile, Digested, digest_text};
 
 /// The version of the manifest's form. A manifest of another version is not trusted: the output is built anew.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -33,6 +34,9 @@ pub struct Manifest {
     pub log_position: Option<EventId>,
     /// The output.
     pub output: OutputStamp,
+    /// What a replay took from the original, of which it reads no rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<OriginalStamp>,
     /// The account of the build, as the recipe's kind gives it.
     pub report: serde_json::Value,
 }
@@ -63,6 +67,16 @@ pub struct FileStamp {
     pub print: FilePrint,
     /// SHA-256 of its content, in lower-case hex.
     pub sha256: String,
+}
+
+/// The columns of an original from which a replay took types.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginalStamp {
+    /// SHA-256 of the columns of the output with their exact types, in lower-case hex.
+    pub columns_sha256: String,
+    /// The original's files as they were; none of a table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FilePrint>,
 }
 
 /// What the output is.
@@ -254,6 +268,18 @@ impl Manifest {
             reasons.push(StaleReason::LogReset);
         }
         Ok(reasons)
+    }
+}
+
+impl OriginalStamp {
+    /// The stamp of the columns of a replay's output and of the files that told their types.
+    pub fn new(columns: &Schema, files: Vec<FilePrint>) -> OriginalStamp {
+        let mut text = String::new();
+        for field in columns.fields() {
+            // Writing to a String cannot fail.
+            let _ = fmt::Write::write_fmt(&mut text, format_args!("{:?} {}\n", field.name(), field.data_type()));
+        }
+        OriginalStamp { columns_sha256: digest_text(&text), files }
     }
 }
 

@@ -11,11 +11,12 @@ use stet_domain::project::{Column, CsvForm, Dataset, Format, Location, Project, 
 use stet_domain::replay::Replay;
 use stet_domain::{DatasetName, EventId};
 use stet_engine::build::{
-    ApplyBuild, ApplyTask, RebuildTask, ReplayReport, ReplayTask, apply, apply_spilled, rebuild, replay, replay_spilled,
+    ApplyBuild, ApplyTask, OriginalColumns, RebuildTask, ReplayReport, ReplayTask, apply, apply_spilled, rebuild,
+    replay, replay_spilled,
 };
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
-use stet_engine::manifest::{InputStamp, MANIFEST_VERSION, Manifest, OutputParts, OutputStamp};
+use stet_engine::manifest::{InputStamp, MANIFEST_VERSION, Manifest, OriginalStamp, OutputParts, OutputStamp};
 use stet_engine::read::FileSource;
 use stet_engine::rows::{read_rows, write_rows};
 use stet_engine::sql::{QueryReport, QueryTask, run as query};
@@ -55,6 +56,8 @@ struct Made {
     columns: Vec<Column>,
     /// The parts of an output that is a folder.
     parts: Option<OutputParts>,
+    /// What a replay took from its original.
+    original: Option<OriginalStamp>,
 }
 
 enum Outcome {
@@ -131,6 +134,7 @@ impl App {
             inputs: made.inputs,
             log_position: made.position,
             output: OutputStamp { columns: made.columns, parts: made.parts, ..OutputStamp::new(made.file, made.rows) },
+            original: made.original,
             report: serde_json::to_value(&report).map_err(AppError::internal)?,
         };
         manifest.write(&output)?;
@@ -164,7 +168,7 @@ impl App {
         }
         let present = Manifest::read(output)?;
         let earlier = present.as_ref().map(|manifest| manifest.inputs.clone()).unwrap_or_default();
-        let mut parts = None;
+        let (mut parts, mut original_stamp) = (None, None);
         let explain = |error| self.explain_missing(project, error);
         let (outcome, written, mut stamps, position) = match (&recipe.kind, self.webapp_of(project, recipe)) {
             (RecipeKind::Sql { sql, file }, _) => {
@@ -185,14 +189,26 @@ impl App {
                 let original = find(project, webapp.original.as_str())?;
                 if matches!(kind, RecipeKind::Replay { .. }) {
                     let columns = match self.database_table(project, original)? {
-                        Some(table) => table.columns().map_err(|error| self.explain_table(project, &table, error))?,
-                        None => self.file_source(project, original)?.columns().map_err(explain)?,
+                        Some(table) => {
+                            let columns = table.columns();
+                            OriginalColumns::of_table(
+                                columns.map_err(|error| self.explain_table(project, &table, error))?,
+                            )
+                        }
+                        None => OriginalColumns::of_files(&self.file_source(project, original)?).map_err(explain)?,
                     };
-                    let resolved = Resolved::new(webapp, &columns)?;
+                    let resolved = Resolved::new(webapp, columns.columns())?;
                     let editable = resolved.apply_columns();
                     let nothing = Replay::new();
-                    let task =
-                        ReplayTask { replay: &nothing, keys: &resolved.keys, editable: &editable, output, format };
+                    original_stamp = Some(columns.stamp(&resolved.keys, &editable));
+                    let task = ReplayTask {
+                        replay: &nothing,
+                        keys: &resolved.keys,
+                        editable: &editable,
+                        original: Some(&columns),
+                        output,
+                        format,
+                    };
                     let build = match self.fold(project, &webapp.original, control)? {
                         Log::Folded(log) => replay(&ReplayTask { replay: &log, ..task }, control)?,
                         Log::Spilled(log) => replay_spilled(&task, &log, control)?,
@@ -239,7 +255,8 @@ impl App {
             }
         }
         let columns = if format == Format::Parquet { Vec::new() } else { written.columns };
-        Ok(Made { outcome, inputs: stamps, position, rows: written.rows, file: written.file, columns, parts })
+        let original = original_stamp;
+        Ok(Made { outcome, inputs: stamps, position, rows: written.rows, file: written.file, columns, parts, original })
     }
 
     /// Brings an edited dataset up to date by what new events touch, without reading the rest of the log; none when that
@@ -424,6 +441,7 @@ impl App {
             file: Digested { bytes: 0, sha256: String::new() },
             columns: Vec::new(),
             parts: None,
+            original: None,
         };
         self.mark(made, &applied.output, marker)
     }

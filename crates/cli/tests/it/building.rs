@@ -192,6 +192,41 @@ fn another_declared_type_of_an_input_makes_its_outputs_stale() {
 }
 
 #[test]
+fn another_type_that_the_data_itself_tells_makes_the_pivoted_log_stale() {
+    let node = Node::new();
+    node.write("projects/C/project.toml", "name = \"C\"\n");
+    node.write("projects/C/datasets/codes.toml", "key = [\"id\"]\npath = \"codes.csv\"\n");
+    node.write("projects/C/webapps/codes.toml", "original = \"codes\"\n[[editable]]\ncolumn = \"v\"\n");
+    let pivoted = "C.codes_editlog_pivoted";
+    let built = || {
+        let job = node.run(&["build", pivoted, "--format", "json"]).json();
+        let shown = node.run(&["dataset", "schema", pivoted, "--format", "json"]).json();
+        (job["steps"][0]["state"].clone(), shown["columns"][0]["type"].clone(), shown["columns"][1]["type"].clone())
+    };
+    node.write("data/C/codes.csv", "id,v\n1,1\n");
+    assert_eq!(built(), (json!("done"), json!("integer"), json!("integer")));
+    assert_eq!(built().0, "up_to_date");
+    node.write("data/C/codes.csv", "id,v\n01,1.5\n");
+    assert_eq!(built(), (json!("done"), json!("text"), json!("number")));
+    assert_eq!(built().0, "up_to_date");
+
+    // A Parquet file tells its types without being read: only another type is a reason to build.
+    node.write("projects/C/datasets/codes.toml", "key = [\"id\"]\npath = \"codes.parquet\"\n");
+    let parquet = |text: &str| {
+        node.write("data/C/x.csv", text);
+        node.write("projects/C/datasets/x.toml", "path = \"x.csv\"\n");
+        let to = node.file("data/C/codes.parquet");
+        node.run(&["dataset", "export", "C.x", "--output", to.to_str().unwrap()]).ok();
+    };
+    parquet("id,v\n1,x\n");
+    assert_eq!(built(), (json!("done"), json!("integer"), json!("text")));
+    parquet("id,v\n1,x\n2,y\n");
+    assert_eq!(built().0, "up_to_date");
+    parquet("id,v\n1,true\n");
+    assert_eq!(built(), (json!("done"), json!("integer"), json!("boolean")));
+}
+
+#[test]
 fn the_types_of_a_text_output_are_those_it_was_written_with() {
     let node = Node::new();
     node.write("projects/C/project.toml", "name = \"C\"\n");

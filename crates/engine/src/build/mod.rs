@@ -16,7 +16,7 @@ use stet_domain::{ColumnType, apply as rules};
 pub use apply::{ApplyBuild, ApplyTask, RebuildTask, apply, apply_row_by_row, apply_spilled, edited_columns, rebuild};
 pub use export::{ExportedEvent, export, export_file, write_events};
 pub use keys::{KEYS_LISTED_MAX, check_keys};
-pub use replay::{ReplayBuild, ReplayReport, ReplayTask, pivoted_columns, replay, replay_spilled};
+pub use replay::{OriginalColumns, ReplayBuild, ReplayReport, ReplayTask, pivoted_schema, replay, replay_spilled};
 pub use spill::{LogSpiller, PARTS_MAX, SpilledLog};
 
 /// The columns that a webapp lets people edit, with the types that they have in the original now; a column that the

@@ -1,12 +1,19 @@
 //! Replay, exports and manifests over files.
 
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, DictionaryArray, Float32Array, Int8Array, RecordBatch, TimestampNanosecondArray};
+use arrow_schema::{DataType, TimeUnit};
+use parquet::arrow::ArrowWriter;
 use stet_domain::ColumnType;
 use stet_domain::event::EventId;
-use stet_domain::project::Format;
-use stet_engine::build::{ReplayTask, export, pivoted_columns, replay, write_events};
+use stet_domain::project::{CsvForm, Format};
+use stet_engine::build::{OriginalColumns, ReplayTask, export, pivoted_schema, replay, write_events};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{InputStamp, MANIFEST_VERSION, Manifest, OutputStamp, Present, RecipeStamp, StaleReason};
+use stet_engine::read::FileSource;
 use stet_engine::write::{Formulas, OutputFormat, WriteOptions};
 
 use crate::build_support::{Folder, Log, columns_of, editable, rows_in};
@@ -26,7 +33,8 @@ fn the_pivoted_log_has_a_row_for_each_key_and_tells_emptied_from_not_edited() {
     let keys = columns_of(&[("id", ColumnType::Integer)]);
     let columns = editable(&[("name", ColumnType::Text), ("cost", ColumnType::Number)]);
     let output = folder.path("pivoted.jsonl");
-    let task = ReplayTask { replay: &state, keys: &keys, editable: &columns, output: &output, format: Format::Jsonl };
+    let format = Format::Jsonl;
+    let task = ReplayTask { replay: &state, keys: &keys, editable: &columns, original: None, output: &output, format };
     let built = replay(&task, &Control::unwatched()).unwrap();
     let text = std::fs::read_to_string(&output).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -49,10 +57,70 @@ fn the_pivoted_log_has_a_row_for_each_key_and_tells_emptied_from_not_edited() {
 }
 
 #[test]
+fn the_pivoted_log_has_the_exact_types_of_a_parquet_original() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let columns: [(&str, ArrayRef); 4] = [
+        ("at", Arc::new(TimestampNanosecondArray::from(vec![1, 2]))),
+        ("small", Arc::new(Int8Array::from(vec![1, 2]))),
+        ("size", Arc::new(DictionaryArray::<Int32Type>::from_iter(["a", "b"]))),
+        ("ratio", Arc::new(Float32Array::from(vec![0.5, 0.1]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let source =
+        FileSource { dataset: "o".into(), path, format: Format::Parquet, csv: CsvForm::default(), columns: None };
+    let original = OriginalColumns::of_files(&source).unwrap();
+
+    let log = Log::default()
+        .update("1970-01-01T00:00:00.000000001", "small", Some("7"), None)
+        .update("1970-01-01T00:00:00.000000001", "ratio", Some("0.1"), None)
+        .update("1970-01-01T00:00:00.000000001", "size", Some("c"), None)
+        .update("1970-01-01T00:00:00.000000001", "added", Some("x"), None)
+        .update("1970-01-01T00:00:00.000000002", "small", Some("300"), None);
+    let state = log.replay();
+    let keys = columns_of(&[("at", ColumnType::DateTime)]);
+    let columns = editable(&[
+        ("small", ColumnType::Integer),
+        ("size", ColumnType::Text),
+        ("ratio", ColumnType::Number),
+        ("added", ColumnType::Text),
+    ]);
+    let output = folder.path("pivoted.parquet");
+    let format = Format::Parquet;
+    let task = ReplayTask {
+        replay: &state,
+        keys: &keys,
+        editable: &columns,
+        original: Some(&original),
+        output: &output,
+        format,
+    };
+    let built = replay(&task, &Control::unwatched()).unwrap();
+    let pivoted = FileSource { path: output.clone(), ..source };
+    let types: Vec<DataType> =
+        pivoted.arrow_schema().unwrap().fields().iter().map(|field| field.data_type().clone()).take(5).collect();
+    let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    assert_eq!(types, [nanoseconds, DataType::Int8, DataType::Utf8, DataType::Float32, DataType::Utf8]);
+    let rows = rows_in(&output);
+    let texts =
+        |row: usize| -> Vec<&str> { rows[row][..5].iter().map(|cell| cell.as_deref().unwrap_or("∅")).collect() };
+    assert_eq!(texts(0), ["1970-01-01T00:00:00.000000001", "7", "c", "0.1", "x"]);
+    // What the edited dataset cannot hold, this one cannot either.
+    assert_eq!(texts(1), ["1970-01-01T00:00:00.000000002", "∅", "∅", "∅", "∅"]);
+    assert_eq!(built.report.misfits.count, 1);
+    assert!(built.report.misfits.items[0].reason.contains("Int8 in the file"), "{:?}", built.report.misfits.items);
+    assert_ne!(original.stamp(&keys, &columns), OriginalColumns::of_table(Vec::new()).stamp(&keys, &columns));
+}
+
+#[test]
 fn a_column_with_the_name_of_what_replay_adds_keeps_it() {
     let keys = columns_of(&[("last_user", ColumnType::Text)]);
-    let columns = pivoted_columns(&keys, &editable(&[("last_action", ColumnType::Text), ("cost", ColumnType::Number)]));
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let columns =
+        pivoted_schema(&keys, &editable(&[("last_action", ColumnType::Text), ("cost", ColumnType::Number)]), None);
+    let names: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(
         names,
         [
@@ -157,6 +225,7 @@ fn a_manifest_tells_in_plain_words_why_an_output_is_stale() {
         inputs: vec![InputStamp::take(&source, None).unwrap()],
         log_position: Some(EventId(3)),
         output: OutputStamp { bytes: 5, sha256: "x".into(), rows: 1, columns: Vec::new(), parts: None },
+        original: None,
         report: serde_json::json!({ "rows_out": 1 }),
     };
     manifest.write(&output).unwrap();

@@ -48,7 +48,14 @@ fn same_edited(folder: &Folder, original: &FileSource, log: &Log, columns: &[(&s
 fn same_pivoted(folder: &Folder, log: &Log, columns: &[(&str, ColumnType)], parts: usize) {
     let [whole, in_parts] = ["whole.csv", "parts.csv"].map(|name| folder.path(name));
     let (keys, folded, editable) = (columns_of(&[("id", ColumnType::Integer)]), log.replay(), editable(columns));
-    let of = |replay, output| ReplayTask { replay, keys: &keys, editable: &editable, output, format: Format::Csv };
+    let of = |replay, output| ReplayTask {
+        replay,
+        keys: &keys,
+        editable: &editable,
+        original: None,
+        output,
+        format: Format::Csv,
+    };
     let expected = replay(&of(&folded, whole.as_path()), &Control::unwatched()).unwrap();
     let nothing = Replay::new();
     let log = spilled(folder, log, parts);

@@ -1,12 +1,14 @@
 //! The replay recipe: the state of an editlog as a dataset, one row for each edited key.
 
 mod merge;
+mod original;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use stet_domain::apply::{ColumnMap, EditableColumn, REPORT_ITEMS_MAX, ReportItem, ReportList, fit};
 use stet_domain::event::{EventId, LogDate};
@@ -18,9 +20,11 @@ use stet_domain::{ColumnType, Value};
 
 use merge::{Merged, RunWriter};
 
+pub use original::OriginalColumns;
+
 use super::misfit_reason;
 use super::spill::SpilledLog;
-use crate::cell::{Appender, columns_of, schema_of};
+use crate::cell::{Appender, arrow_type_of, column_type_of, columns_of};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::write::{DatasetWriter, Output, WriteOptions, Written, at};
@@ -36,6 +40,9 @@ pub struct ReplayTask<'a> {
     pub keys: &'a [Column],
     /// The editable columns, in the webapp's order.
     pub editable: &'a [EditableColumn],
+    /// The original's columns, whose exact types the output has; none where only the types of `keys` and `editable` are
+    /// known.
+    pub original: Option<&'a OriginalColumns>,
     /// The file to write.
     pub output: &'a Path,
     /// Its format.
@@ -68,12 +75,18 @@ pub struct ReplayReport {
     pub not_editable: ReportList,
 }
 
-/// The columns of `editlog_pivoted`. A column of the original that has the name of one of the last five keeps it, and that
-/// one is told by `stet_` before its name.
-pub fn pivoted_columns(keys: &[Column], editable: &[EditableColumn]) -> Vec<Column> {
-    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
-    let mut columns = keys.to_vec();
-    columns.extend(editable.iter().map(|editable| column(&editable.name, editable.column_type)));
+/// The columns of `editlog_pivoted`: those of the original have its exact types where these are known, but dictionaries are
+/// written out. A column of the original that has the name of one of the last five keeps it, and that one is told by
+/// `stet_` before its name.
+pub fn pivoted_schema(keys: &[Column], editable: &[EditableColumn], original: Option<&OriginalColumns>) -> SchemaRef {
+    let original = original.and_then(OriginalColumns::exact);
+    let of_original = |name: &str, column_type: ColumnType| {
+        let known = original.and_then(|original| original.field_with_name(name).ok()).map(Field::data_type);
+        let exact = known.filter(|exact| column_type_of(exact) == column_type).map(written_out);
+        Field::new(name, exact.cloned().unwrap_or_else(|| arrow_type_of(column_type)), true)
+    };
+    let mut fields: Vec<Field> = keys.iter().map(|key| of_original(&key.name, key.column_type)).collect();
+    fields.extend(editable.iter().map(|editable| of_original(&editable.name, editable.column_type)));
     for (name, column_type) in [
         ("last_edit_date", ColumnType::Instant),
         ("last_action", ColumnType::Text),
@@ -82,12 +95,19 @@ pub fn pivoted_columns(keys: &[Column], editable: &[EditableColumn]) -> Vec<Colu
         ("edited_columns", ColumnType::Text),
     ] {
         let mut name = name.to_owned();
-        while columns.iter().any(|other| other.name == name) {
+        while fields.iter().any(|other| *other.name() == name) {
             name.insert_str(0, "stet_");
         }
-        columns.push(column(&name, column_type));
+        fields.push(Field::new(name, arrow_type_of(column_type), true));
     }
-    columns
+    Arc::new(Schema::new(fields))
+}
+
+fn written_out(mut data_type: &DataType) -> &DataType {
+    while let DataType::Dictionary(_, values) = data_type {
+        data_type = values;
+    }
+    data_type
 }
 
 /// Writes the state of an editlog as a dataset: one row for each key that was ever edited, in order of the last edits.
@@ -96,10 +116,10 @@ pub fn pivoted_columns(keys: &[Column], editable: &[EditableColumn]) -> Vec<Colu
 /// When the file cannot be written, and when the work is cancelled: an earlier output is untouched then.
 pub fn replay(task: &ReplayTask<'_>, control: &Control) -> Result<ReplayBuild, EngineError> {
     let started = Instant::now();
-    let schema = schema_of(&pivoted_columns(task.keys, task.editable));
+    let schema = pivoted_schema(task.keys, task.editable, task.original);
     let rows = task.replay.by_last_event();
     let mut pivot = Pivot::new(task, task.replay);
-    let batches = rows.chunks(BATCH_ROWS).map(|part| pivot.batch(&schema, part));
+    let batches = rows.chunks(BATCH_ROWS).map(|part| pivot.batch(part));
     let output = write(task, &schema, batches, Some(rows.len() as u64), control)?;
     Ok(account(task.replay, pivot.account, output, started))
 }
@@ -111,7 +131,7 @@ pub fn replay(task: &ReplayTask<'_>, control: &Control) -> Result<ReplayBuild, E
 /// As [`replay`]; also when temporary files cannot be written.
 pub fn replay_spilled(task: &ReplayTask<'_>, log: &SpilledLog, control: &Control) -> Result<ReplayBuild, EngineError> {
     let started = Instant::now();
-    let schema = schema_of(&pivoted_columns(task.keys, task.editable));
+    let schema = pivoted_schema(task.keys, task.editable, task.original);
     let (mut runs, mut whole, mut rows_total) = (Vec::new(), Account::default(), 0);
     for replay in log.folded() {
         let replay = replay?;
@@ -122,7 +142,7 @@ pub fn replay_spilled(task: &ReplayTask<'_>, log: &SpilledLog, control: &Control
         for part in rows.chunks(BATCH_ROWS) {
             control.check()?;
             let by = part.iter().map(|number| replay.at(*number).1.last_event.0).collect();
-            run.write(by, &pivot.batch(&schema, part)?)?;
+            run.write(by, &pivot.batch(part)?)?;
         }
         runs.push(run.finish(log.folder())?);
         whole.absorb(pivot.account);
@@ -213,27 +233,29 @@ struct Pivot<'a> {
     task: &'a ReplayTask<'a>,
     replay: &'a Replay,
     columns: ColumnMap<'a>,
+    schema: SchemaRef,
     account: Account,
 }
 
 impl<'a> Pivot<'a> {
     fn new(task: &'a ReplayTask<'a>, replay: &'a Replay) -> Pivot<'a> {
-        Pivot { task, replay, columns: ColumnMap::new(replay, task.editable), account: Account::default() }
+        let schema = pivoted_schema(task.keys, task.editable, task.original);
+        Pivot { task, replay, columns: ColumnMap::new(replay, task.editable), schema, account: Account::default() }
     }
 
-    fn batch(&mut self, schema: &SchemaRef, rows: &[RowNumber]) -> Result<RecordBatch, EngineError> {
+    fn batch(&mut self, rows: &[RowNumber]) -> Result<RecordBatch, EngineError> {
         let mut appenders: Vec<Appender> =
-            schema.fields().iter().map(|field| Appender::new(field.data_type(), rows.len())).collect();
+            self.schema.fields().iter().map(|field| Appender::new(field.data_type(), rows.len())).collect();
         for number in rows {
             let (key, row) = self.replay.at(*number);
             self.append(key, row, &mut appenders);
         }
         let arrays: Result<Vec<_>, _> = appenders.iter_mut().map(Appender::finish).collect();
-        RecordBatch::try_new(schema.clone(), arrays?)
+        RecordBatch::try_new(self.schema.clone(), arrays?)
             .map_err(|source| EngineError::Internal { action: "making rows", source: Box::new(source) })
     }
 
-    /// Appends one row, in the order of [`pivoted_columns`].
+    /// Appends one row, in the order of [`pivoted_schema`].
     fn append(&mut self, key: &str, row: RowState<'_>, appenders: &mut [Appender]) {
         let (keys, rest) = appenders.split_at_mut(self.task.keys.len());
         let (cells, meta) = rest.split_at_mut(self.task.editable.len());
@@ -271,7 +293,11 @@ impl<'a> Pivot<'a> {
                         key: key.to_owned(),
                         column: Some(editable.name.clone()),
                         value: shown.map(|value| value.to_string()),
-                        reason: misfit_reason(editable.column_type),
+                        reason: format!(
+                            "{} ({} in the file)",
+                            misfit_reason(editable.column_type),
+                            self.schema.field(self.task.keys.len() + place).data_type()
+                        ),
                     },
                 );
             }
