@@ -223,7 +223,8 @@ impl DatabaseTable {
             let visit = &mut |row| put(row).map_err(AppError::from);
             copied = self.postgres.scan::<AppError>(&self.source, &columns, visit)?;
             Ok::<_, AppError>(())
-        })?;
+        })
+        .map_err(|error| self.of_table(error))?;
         self.remember(&Known {
             version: COPY_VERSION,
             print: print.map(|print| print.0),
@@ -232,6 +233,22 @@ impl DatabaseTable {
             columns,
         })?;
         Ok(copied)
+    }
+
+    /// A value that cannot be copied is one of the table: nobody knows the copy.
+    fn of_table(&self, error: AppError) -> AppError {
+        match error {
+            AppError::Data(EngineError::BadData { path, place, message }) if path == self.copy => {
+                AppError::Data(EngineError::Schema {
+                    dataset: self.dataset.clone(),
+                    message: format!(
+                        "{self}, {place}: {message}. Declare the columns of the dataset, this one as `text`, or leave such values \
+                         out by a `query`"
+                    ),
+                })
+            }
+            error => error,
+        }
     }
 
     /// The table as it is now, to notice changes.
