@@ -11,7 +11,7 @@ use stet_domain::{Actor, ColumnType, DatasetName, ProjectKey};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::read::{FileSource, beginning};
-use stet_engine::rows::{read_rows, write_rows};
+use stet_engine::rows::{read_rows, write_numbered};
 use stet_engine::write::AtomicFile;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
@@ -112,7 +112,7 @@ impl App {
         self.note_blocking(self.entry(actor, "project.add", format!("project {key}"), format!("from {file}")))?;
         let copied = match &wanted.number {
             None => copy(&wanted.from, &data.join(&file)).map(|()| rows),
-            Some(name) => copy_numbered(&source, &columns, name, &data.join(&file)),
+            Some(name) => copy_numbered(&source, name, &data.join(&file)),
         };
         let made = copied.and_then(|rows| {
             written.iter().try_for_each(|(name, text)| write(&project.join(name), text)).map(|()| rows)
@@ -136,7 +136,15 @@ fn source_of(from: &Path) -> Result<FileSource, AppError> {
     let shown = from.display();
     let name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let format = Format::of_path(&name).ok_or_else(|| {
-        AppError::Invalid(format!("{shown}: what it is is told by its ending: .csv, .tsv, .parquet, .jsonl or .ndjson"))
+        let known = "what it is is told by its ending: .csv, .tsv, .parquet, .jsonl, .ndjson or .json (one object on each line)";
+        let packed = [".gz", ".zst", ".bz2", ".xz", ".zip"].iter().any(|ending| name.ends_with(ending));
+        let sheet = [".xlsx", ".xls", ".ods"].iter().any(|ending| name.ends_with(ending));
+        let what_to_do = match (packed, sheet) {
+            (true, _) => ": unpack it first",
+            (_, true) => ": save the sheet as CSV in UTF-8",
+            _ => "",
+        };
+        AppError::Invalid(format!("{shown}: {known}{what_to_do}"))
     })?;
     if !from.is_file() {
         return Err(AppError::Invalid(format!("{shown} is not there, or is no file")));
@@ -162,6 +170,14 @@ fn form_of(from: &Path) -> Result<CsvForm, AppError> {
     let encoding = encoding_of(from)?;
     let text = beginning(from, encoding, HEADER_BYTES_MAX)?;
     let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    // Spreadsheets write it into a line of its own.
+    let said = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+    let said = said.strip_prefix(b"\"").and_then(|said| said.strip_suffix(b"\"")).unwrap_or(said);
+    if let Some(named) = said.strip_prefix(b"sep=")
+        && let Some(delimiter) = Delimiter::ALL.into_iter().find(|delimiter| *named == [delimiter.byte()])
+    {
+        return Ok(CsvForm { delimiter, encoding });
+    }
     let count = |delimiter: Delimiter| {
         let mut quoted = false;
         line.iter()
@@ -176,29 +192,44 @@ fn form_of(from: &Path) -> Result<CsvForm, AppError> {
     Ok(CsvForm { delimiter, encoding })
 }
 
-/// UTF-16 says so itself; what is not UTF-8 to its end is taken for the encoding that older spreadsheets save.
+/// UTF-16 says so itself, or has a nothing beside every plain letter. What is not UTF-8 is taken for the encoding that older
+/// spreadsheets save, unless letters of UTF-8 are in it as well: then it is damaged, and whoever reads it is told where.
 fn encoding_of(from: &Path) -> Result<Encoding, AppError> {
     let mut file = fs::File::open(from).map_err(EngineError::io("open", from))?;
-    let mut buffer = vec![0; 256 * 1024];
-    let (mut kept, mut is_start) = (0, true);
+    let mut start = Vec::new();
+    (&mut file).take(4).read_to_end(&mut start).map_err(EngineError::io("read", from))?;
+    let is_plain_utf16 = matches!(start[..], [a, 0, b, 0] if a != 0 && b != 0);
+    if is_plain_utf16 || matches!(start[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
+        return Ok(Encoding::Utf16);
+    }
+    let (mut buffer, mut kept) = (vec![0; 256 * 1024], start.len());
+    buffer[..kept].copy_from_slice(&start);
+    let (mut has_letters, mut has_others) = (false, false);
     loop {
         let count = file.read(&mut buffer[kept..]).map_err(EngineError::io("read", from))?;
-        let end = kept + count;
-        if is_start && matches!(buffer[..end], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
-            return Ok(Encoding::Utf16);
-        }
-        is_start &= end < 2;
-        match std::str::from_utf8(&buffer[..end]) {
-            Ok(_) => kept = 0,
-            // A letter may go on in what is read next.
-            Err(error) if error.error_len().is_none() && count > 0 => {
-                buffer.copy_within(error.valid_up_to()..end, 0);
-                kept = end - error.valid_up_to();
+        let (end, mut at) = (kept + count, 0);
+        kept = 0;
+        while at < end {
+            let (valid, wrong) = match std::str::from_utf8(&buffer[at..end]) {
+                Ok(text) => (text.len(), 0),
+                // A letter may go on in what is read next.
+                Err(error) if error.error_len().is_none() && count > 0 => {
+                    kept = end - at - error.valid_up_to();
+                    (error.valid_up_to(), 0)
+                }
+                Err(error) => (error.valid_up_to(), error.error_len().unwrap_or(end - at - error.valid_up_to())),
+            };
+            // The byte order mark is no letter.
+            has_letters |= !buffer[at..at + valid].is_ascii() && buffer[at..at + valid] != *b"\xEF\xBB\xBF";
+            has_others |= wrong > 0;
+            at += valid + wrong;
+            if kept > 0 {
+                buffer.copy_within(at..end, 0);
+                break;
             }
-            Err(_) => return Ok(Encoding::Windows1252),
         }
         if count == 0 {
-            return Ok(Encoding::Utf8);
+            return Ok(if has_others && !has_letters { Encoding::Windows1252 } else { Encoding::Utf8 });
         }
     }
 }
@@ -212,6 +243,13 @@ fn key_of(source: &FileSource, columns: &[Column], wanted: &[String]) -> Result<
         })
     };
     let wanted_places = wanted.iter().map(place_of).collect::<Result<Vec<_>, _>>()?;
+    if let Some(place) = wanted_places.iter().find(|place| !columns[**place].column_type.is_key()) {
+        return Err(AppError::Invalid(format!(
+            "the column `{}` has a type that cannot be a key: name others, write it as text or as a number, or have the rows \
+             numbered with --number row",
+            columns[*place].name
+        )));
+    }
     let mut candidates: Vec<(Vec<usize>, HashSet<u64>)> = if wanted.is_empty() {
         let may_be = |place: &usize| {
             matches!(columns[*place].column_type, ColumnType::Text | ColumnType::Integer | ColumnType::Decimal { .. })
@@ -355,27 +393,11 @@ fn copy(from: &Path, to: &Path) -> Result<(), AppError> {
 }
 
 /// Copies the rows with their numbers, from 1 on, as a column before the others; gives how many there are.
-fn copy_numbered(source: &FileSource, columns: &[Column], name: &str, to: &Path) -> Result<u64, AppError> {
-    let number = Column { name: name.to_owned(), column_type: ColumnType::Integer };
-    // What is shown as text is kept as text.
-    let plain = columns.iter().map(|column| match column.column_type {
-        ColumnType::Other => Column { name: column.name.clone(), column_type: ColumnType::Text },
-        _ => column.clone(),
-    });
-    let numbered: Vec<Column> = std::iter::once(number).chain(plain).collect();
+fn copy_numbered(source: &FileSource, name: &str, to: &Path) -> Result<u64, AppError> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(EngineError::io("make the folder", folder))?;
     }
-    let mut rows = 0u64;
-    write_rows::<AppError>(to, &numbered, |put| {
-        read_rows::<AppError>(source, &Control::unwatched(), &mut |mut row| {
-            rows += 1;
-            row.insert(0, Some(rows.to_string()));
-            put(row).map_err(AppError::from)
-        })
-        .map(|_| ())
-    })?;
-    Ok(rows)
+    Ok(write_numbered(source, name, to, &Control::unwatched())?.rows)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), AppError> {

@@ -1,16 +1,18 @@
 //! Rows as texts, for data that comes from or goes to a place that the engine does not know, such as a database.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use stet_domain::project::{Column, Format};
 use stet_domain::{ColumnType, Value};
 
 use crate::cell::{Appender, CellReader, schema_of};
 use crate::control::Control;
 use crate::error::EngineError;
-use crate::read::FileSource;
-use crate::write::{AtomicFile, DatasetWriter, WriteOptions, Written, at};
+use crate::read::{Batches, FileSource};
+use crate::write::{AtomicFile, DatasetWriter, WriteOptions, Written, at, write_file};
 
 const BATCH_ROWS: usize = 8_192;
 
@@ -74,6 +76,32 @@ pub fn write_rows<E: From<EngineError>>(
     }
     let file = writer.finish().map_err(|error| at(path, error))?;
     Ok(Written { rows: written, file: file.commit()?, columns: columns.to_vec() })
+}
+
+/// Writes the rows of a dataset to a Parquet file with their numbers, from 1 on, as a column of this name before the others,
+/// which are as they were.
+///
+/// # Errors
+/// When the data cannot be read or the file not written, and when the work is cancelled.
+pub fn write_numbered(source: &FileSource, name: &str, path: &Path, control: &Control) -> Result<Written, EngineError> {
+    let input = source.batches(None, BATCH_ROWS)?;
+    let mut fields = vec![Arc::new(Field::new(name, DataType::Int64, false))];
+    fields.extend(input.schema.fields().iter().cloned());
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let numbered = schema.clone();
+    let mut rows = 0i64;
+    let batches = input.batches.map(move |batch| {
+        let batch = batch?;
+        // No dataset has 2^63 rows.
+        let to = rows + batch.num_rows() as i64;
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(rows + 1..=to));
+        rows = to;
+        let columns = std::iter::once(numbers).chain(batch.columns().iter().cloned()).collect();
+        RecordBatch::try_new(numbered.clone(), columns)
+            .map_err(|source| EngineError::Internal { action: "numbering rows", source: Box::new(source) })
+    });
+    let numbered = Batches { schema, batches: Box::new(batches) };
+    write_file(path, numbered, WriteOptions::from(Format::Parquet), control)
 }
 
 /// Gives every row of a dataset in files, as canonical texts.

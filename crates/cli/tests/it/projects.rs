@@ -84,3 +84,41 @@ fn a_project_that_cannot_be_made_leaves_nothing_and_says_why() {
     let refused = node.run(&["project", "new", "Q", "--from", "nothing.xlsx"]).fails(2);
     assert!(refused.contains(".csv, .tsv, .parquet"), "{refused}");
 }
+
+#[test]
+fn a_text_file_is_known_by_its_bytes_and_by_what_spreadsheets_write() {
+    let node = Node::new();
+    let new = |key: &str, name: &str, bytes: &[u8], arguments: &[&str]| {
+        node.write(&format!("in/{name}"), "");
+        let file = node.file(&format!("in/{name}"));
+        std::fs::write(&file, bytes).unwrap();
+        node.run(&[&["project", "new", key, "--from", file.to_str().unwrap()], arguments].concat())
+    };
+    let rows = |dataset: &str| node.run(&["dataset", "show", dataset, "--format", "json"]).json()["rows"].clone();
+    new("SEP", "a.csv", "\u{feff}sep=;\r\nid;v\r\n1;1,5\r\n".as_bytes(), &[]).ok();
+    assert_eq!(rows("SEP.a"), json!([{ "id": 1, "v": "1,5" }]));
+    new("INDEX", "b.csv", b",id,v\n0,x,5\n1,y,6\n", &["--key", "id"]).ok();
+    assert_eq!(rows("INDEX.b")[1], json!({ "column_1": 1, "id": "y", "v": 6 }));
+    let wide: Vec<u8> = "id,v\n1,\u{fc}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    new("WIDE", "c.csv", &wide, &[]).ok();
+    assert_eq!(rows("WIDE.c"), json!([{ "id": 1, "v": "\u{fc}" }]));
+    // Letters of UTF-8 and one byte that is none: no other encoding, but damage.
+    let told = new("MIXED", "d.csv", b"id,v\n1,\xC3\xBC\n2,\xFF\n", &[]).fails(1);
+    assert!(told.contains("line 3, column `v`") && told.contains("0xFF"), "{told}");
+    new("OLD", "e.csv", b"id,v\n1,\xFC\n", &[]).ok();
+    assert_eq!(rows("OLD.e"), json!([{ "id": 1, "v": "\u{fc}" }]));
+    let told = new("GZ", "f.csv", b"\x1F\x8B\x08\x00", &[]).fails(1);
+    assert!(told.contains("f.csv: it is compressed (gzip)"), "{told}");
+    assert!(new("GZ", "f.csv.gz", b"\x1F\x8B\x08\x00", &[]).fails(2).contains("unpack it first"));
+    assert!(new("XLS", "f.xlsx", b"PK", &[]).fails(2).contains("save the sheet as CSV"));
+
+    new("JSON", "g.json", b"{\"id\":1,\"o\":{\"a\":[1.50]},\"t\":\"x\"}\n", &[]).ok();
+    assert_eq!(rows("JSON.g"), json!([{ "id": 1, "o": "{\"a\":[1.50]}", "t": "x" }]));
+    let told = new("KEY", "g.json", b"{\"id\":[1]}\n{\"id\":[2]}\n", &["--key", "id"]).fails(2);
+    assert!(told.contains("`id` has a type that cannot be a key"), "{told}");
+    node.run(&["check", "JSON"]).ok();
+    node.write("projects/JSON/datasets/g_edited.toml", "path = \"g_edited.jsonl\"\n");
+    node.run(&["build", "JSON.g_edited"]).ok();
+    let edited = std::fs::read_to_string(node.file("data/JSON/g_edited.jsonl")).unwrap();
+    assert_eq!(edited, "{\"id\":1,\"o\":{\"a\":[1.50]},\"t\":\"x\"}\n");
+}

@@ -149,7 +149,8 @@ impl Format {
         match ending.to_ascii_lowercase().as_str() {
             "csv" | "tsv" => Some(Format::Csv),
             "parquet" => Some(Format::Parquet),
-            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            // Spark and DuckDB write JSON lines under this name; an array of objects is refused when it is read.
+            "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
             _ => None,
         }
     }

@@ -4,9 +4,11 @@
 //! type out of values, and [`stored`] says what a column of an exact type makes of a value.
 
 mod appender;
+mod nested;
 mod reader;
 mod stored;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::Array;
@@ -74,20 +76,44 @@ pub fn arrow_type_of(column_type: ColumnType) -> DataType {
     }
 }
 
+/// What Stet takes a column to hold: by its type, and by what [`schema_of`] noted of texts that are JSON.
+pub fn column_type_of_field(field: &Field) -> ColumnType {
+    if is_json(field) { ColumnType::Other } else { column_type_of(field.data_type()) }
+}
+
 /// The columns of an Arrow schema, in its order.
 pub fn columns_of(schema: &Schema) -> Vec<Column> {
     schema
         .fields()
         .iter()
-        .map(|field| Column { name: field.name().clone(), column_type: column_type_of(field.data_type()) })
+        .map(|field| Column { name: field.name().clone(), column_type: column_type_of_field(field) })
         .collect()
+}
+
+/// What is noted of a column of texts that are JSON: nested values of JSON lines. Other programs know the name of Arrow's
+/// own extension type; the other note tells such a column from a text that some program calls JSON, which can be edited.
+const JSON_NOTES: [(&str, &str); 3] =
+    [("ARROW:extension:name", "arrow.json"), ("ARROW:extension:metadata", ""), ("stet", "nested")];
+
+/// Whether the texts of a column are nested values, as JSON.
+pub fn is_json(field: &Field) -> bool {
+    let is_text = column_type_of(field.data_type()) == ColumnType::Text;
+    is_text && JSON_NOTES.iter().all(|(name, note)| field.metadata().get(*name).is_some_and(|found| found == note))
 }
 
 /// The Arrow schema of columns that have no exact types of their own; every column may hold nulls.
 pub fn schema_of(columns: &[Column]) -> SchemaRef {
-    let fields: Vec<Field> =
-        columns.iter().map(|column| Field::new(&column.name, arrow_type_of(column.column_type), true)).collect();
-    Arc::new(Schema::new(fields))
+    let field = |column: &Column| {
+        let field = Field::new(&column.name, arrow_type_of(column.column_type), true);
+        match column.column_type {
+            ColumnType::Other => {
+                let notes = JSON_NOTES.iter().map(|(name, note)| ((*name).to_owned(), (*note).to_owned()));
+                field.with_metadata(notes.collect::<HashMap<String, String>>())
+            }
+            _ => field,
+        }
+    };
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
 /// The canonical text of one cell; none for null. For many cells of one array make a [`CellReader`] once.

@@ -16,8 +16,13 @@ use stet_domain::value::{datetime_of, write_decimal, write_number};
 use stet_domain::{ColumnType, Value};
 
 use super::column_type_of;
+use super::nested::Nested;
+use crate::write::push_json_text;
 
 const DAY_MS: i64 = 86_400_000;
+
+/// Decimals of up to so many digits are numbers in JSON: every reader keeps them.
+const JSON_NUMBER_DIGITS_MAX: u8 = 15;
 
 /// Reads the cells of one array; the array's type is looked at once, when the reader is made.
 pub struct CellReader<'a> {
@@ -65,6 +70,7 @@ enum Kind<'a> {
     DateTime(&'a [i64], TimeUnit),
     Instant(&'a [i64], TimeUnit),
     Dictionary(Vec<usize>, Box<CellReader<'a>>),
+    Nested(Nested<'a>),
     Other(ArrayFormatter<'a>),
     /// A type that Arrow itself cannot write as text; it is shown as its name.
     Unreadable(String),
@@ -130,6 +136,10 @@ impl<'a> CellReader<'a> {
                 Some(value) => write!(out, "{value}"),
                 None => self.write_beyond_calendar(row, out),
             },
+            Kind::Nested(nested) => {
+                nested.write_json(row, out);
+                Ok(())
+            }
             Kind::Other(formatter) => {
                 let before = out.len();
                 if formatter.value(row).write(out).is_err() {
@@ -143,6 +153,31 @@ impl<'a> CellReader<'a> {
         true
     }
 
+    /// Writes the cell as JSON. Numbers that JSON has none for, and decimals of more than
+    /// 15 digits, which many readers would round, are texts.
+    pub fn write_json(&self, row: usize, out: &mut String) {
+        if self.is_null(row) {
+            return out.push_str("null");
+        }
+        let is_bare = match &self.kind {
+            Kind::Dictionary(keys, values) => return values.write_json(keys[row], out),
+            Kind::Nested(nested) => return nested.write_json(row, out),
+            Kind::Float16(_) | Kind::Float32(_) | Kind::Float64(_) => self.float(row).is_some_and(f64::is_finite),
+            _ => match column_type_of(self.array.data_type()) {
+                ColumnType::Integer | ColumnType::Boolean => true,
+                ColumnType::Decimal { precision, .. } => precision <= JSON_NUMBER_DIGITS_MAX,
+                _ => false,
+            },
+        };
+        if is_bare {
+            self.write(row, out);
+        } else if let Some(text) = self.str(row) {
+            push_json_text(out, text);
+        } else {
+            push_json_text(out, &self.text(row).unwrap_or_default());
+        }
+    }
+
     /// The typed value of the cell; none for null, for types that Stet does not edit, and for times beyond the calendar
     /// (years before -9999 or after 9999).
     pub fn value(&self, row: usize) -> Option<Value> {
@@ -150,7 +185,7 @@ impl<'a> CellReader<'a> {
             return None;
         }
         Some(match &self.kind {
-            Kind::Null | Kind::Other(_) | Kind::Unreadable(_) => return None,
+            Kind::Null | Kind::Nested(_) | Kind::Other(_) | Kind::Unreadable(_) => return None,
             Kind::Dictionary(keys, values) => return values.value(keys[row]),
             Kind::Text(array) => Value::Text(array.value(row).to_owned()),
             Kind::LargeText(array) => Value::Text(array.value(row).to_owned()),
@@ -212,7 +247,7 @@ impl<'a> CellReader<'a> {
             Kind::DateTime(values, unit) | Kind::Instant(values, unit) => {
                 Ordered::Integer(i128::from(values[row]) * nanoseconds_in(*unit))
             }
-            Kind::Other(_) | Kind::Unreadable(_) => {
+            Kind::Nested(_) | Kind::Other(_) | Kind::Unreadable(_) => {
                 self.text(row).map_or(Ordered::Null, |text| Ordered::Text(Cow::Owned(text)))
             }
         }
@@ -311,9 +346,12 @@ impl<'a> Kind<'a> {
                 (ColumnType::Decimal { scale, .. }, DataType::Decimal256(..)) => {
                     Kind::Decimal256(array.as_primitive::<Decimal256Type>(), scale)
                 }
-                _ => match ArrayFormatter::try_new(array, &FormatOptions::default()) {
-                    Ok(formatter) => Kind::Other(formatter),
-                    Err(_) => Kind::Unreadable(data_type.to_string()),
+                _ => match Nested::of(array) {
+                    Some(nested) => Kind::Nested(nested),
+                    None => match ArrayFormatter::try_new(array, &FormatOptions::default()) {
+                        Ok(formatter) => Kind::Other(formatter),
+                        Err(_) => Kind::Unreadable(data_type.to_string()),
+                    },
                 },
             },
         }

@@ -12,6 +12,8 @@ const NUMBER_DIGITS_MAX: usize = 17;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidates {
     any: bool,
+    /// Every value is an object or an array of JSON.
+    nested: bool,
     integer: bool,
     number: bool,
     boolean: bool,
@@ -22,13 +24,23 @@ pub(super) struct Candidates {
 
 impl Candidates {
     pub fn new() -> Candidates {
-        Candidates { any: false, integer: true, number: true, boolean: true, date: true, datetime: true, instant: true }
+        Candidates {
+            any: false,
+            nested: true,
+            integer: true,
+            number: true,
+            boolean: true,
+            date: true,
+            datetime: true,
+            instant: true,
+        }
     }
 
     /// Takes a text that is not null.
     pub fn see_text(&mut self, text: &str) {
         // Programs that write a large E write a fraction before it or a sign behind it; `1E5` is a code.
         let is_code = text.contains('E') && !text.contains(['.', '+', '-']);
+        self.nested = false;
         self.see(text, is_code);
     }
 
@@ -49,6 +61,7 @@ impl Candidates {
 
     /// Takes a JSON value that is not a string: such a column holds no dates.
     pub fn see_json(&mut self, raw: &str) {
+        self.nested &= raw.starts_with(['{', '[']);
         self.see(raw, false);
         self.date = false;
         self.datetime = false;
@@ -63,10 +76,11 @@ impl Candidates {
         self.boolean = false;
     }
 
-    /// The narrowest type for all values; text when there are none.
+    /// The narrowest type for all values; text when there are none, and [`ColumnType::Other`] when all are nested.
     pub fn column_type(&self) -> ColumnType {
         match self {
             _ if !self.any => ColumnType::Text,
+            Candidates { nested: true, .. } => ColumnType::Other,
             Candidates { boolean: true, .. } => ColumnType::Boolean,
             Candidates { integer: true, .. } => ColumnType::Integer,
             Candidates { number: true, .. } => ColumnType::Number,

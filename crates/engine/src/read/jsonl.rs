@@ -12,21 +12,23 @@ use hashbrown::HashMap;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
+use stet_domain::ColumnType;
 use stet_domain::project::Column;
 
 use super::infer::Candidates;
 use super::typed::{BatchBuilder, Layout};
-use super::{FileSource, RECORD_BYTES_MAX, check_names, near_name};
+use super::{FileSource, RECORD_BYTES_MAX, check_names, near_name, open_text};
 use crate::error::EngineError;
 
 /// The columns of JSON-lines files without declared ones: fields in the order in which they first appear, types from all
-/// values. Fields with objects, arrays or values of several kinds become text.
+/// values. Fields with values of several kinds become text; those with objects and arrays alone are passed on as they are
+/// written ([`ColumnType::Other`]).
 pub(super) fn infer(source: &FileSource, files: &[PathBuf]) -> Result<Vec<Column>, EngineError> {
     let mut places: HashMap<String, usize, FixedState> = HashMap::default();
     let mut names: Vec<String> = Vec::new();
     let mut candidates: Vec<Candidates> = Vec::new();
     for path in files {
-        let mut file = OpenLines::open(path)?;
+        let mut file = OpenLines::open(source, path)?;
         while file.next(source)? {
             let object = file.object(source)?;
             for (name, raw) in &object.fields {
@@ -66,14 +68,18 @@ pub(super) fn stream(layout: Layout, files: Vec<PathBuf>) -> JsonStream {
 }
 
 /// The line on which each of these rows stands.
-pub(super) fn lines_of(files: &[PathBuf], rows: &[u64]) -> Result<Vec<(u64, PathBuf, u64)>, EngineError> {
+pub(super) fn lines_of(
+    source: &FileSource,
+    files: &[PathBuf],
+    rows: &[u64],
+) -> Result<Vec<(u64, PathBuf, u64)>, EngineError> {
     let mut wanted: Vec<u64> = rows.to_vec();
     wanted.sort_unstable();
     let mut wanted = wanted.into_iter().peekable();
     let mut found = Vec::new();
     let mut row = 0;
     for path in files {
-        let mut file = OpenLines::open(path)?;
+        let mut file = OpenLines::open(source, path)?;
         while wanted.peek().is_some() && file.read_line()? {
             while wanted.next_if_eq(&row).is_some() {
                 found.push((row, path.clone(), file.line));
@@ -100,7 +106,7 @@ impl JsonStream {
             let mut file = match self.open.take() {
                 Some(file) => file,
                 None => match self.files.next() {
-                    Some(path) => OpenLines::open(&path)?,
+                    Some(path) => OpenLines::open(&self.layout.source, &path)?,
                     None if self.builder.is_empty() => return Ok(None),
                     None => return self.builder.finish(&self.layout.schema).map(Some),
                 },
@@ -132,7 +138,13 @@ impl JsonStream {
             raws[*place] = Some(*raw);
         }
         for (column, place) in self.layout.projection.iter().enumerate() {
-            let pushed = match raws[*place].map_or(Field::Null, field_text) {
+            let is_json = self.layout.columns[*place].column_type == ColumnType::Other;
+            let field = match raws[*place] {
+                None => Field::Null,
+                Some(raw) if is_json && raw.get() != "null" => Field::Other(raw.get()),
+                Some(raw) => field_text(raw),
+            };
+            let pushed = match field {
                 Field::Null => self.builder.push(column, None),
                 Field::String(text) => self.builder.push(column, Some(&text)),
                 Field::Other(raw) => self.builder.push(column, Some(raw)),
@@ -165,8 +177,8 @@ struct OpenLines {
 }
 
 impl OpenLines {
-    fn open(path: &Path) -> Result<OpenLines, EngineError> {
-        let file = File::open(path).map_err(EngineError::io("open", path))?;
+    fn open(source: &FileSource, path: &Path) -> Result<OpenLines, EngineError> {
+        let file = open_text(source, path)?;
         let reader = BufReader::with_capacity(1024 * 1024, file);
         Ok(OpenLines { path: path.to_owned(), reader, buffer: Vec::new(), line: 0 })
     }

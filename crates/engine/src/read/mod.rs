@@ -4,6 +4,7 @@
 //! their names as one dataset. Columns come in the declared order, or as the first file has them.
 
 mod csv;
+mod exact;
 mod fingerprint;
 mod infer;
 mod jsonl;
@@ -11,11 +12,13 @@ pub(crate) mod parquet;
 mod typed;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use stet_domain::project::{Column, CsvForm, Delimiter, Format};
+use stet_domain::project::{Column, CsvForm, Delimiter, Encoding, Format};
 
 use crate::cell::{columns_of, schema_of};
 use crate::error::EngineError;
@@ -84,7 +87,9 @@ impl FileSource {
             // Files with tabs and files with commas are not one dataset.
             let is_of_format = Format::of_path(name) == Some(self.format)
                 && (Delimiter::of_path(name) != Delimiter::Tab || self.csv.delimiter == Delimiter::Tab);
-            if !name.starts_with(['.', '_']) && is_of_format && path.is_file() {
+            // What stands beside an output of Stet is no data.
+            let is_marker = name.starts_with(['.', '_']) || name.ends_with(".stet.json");
+            if !is_marker && is_of_format && path.is_file() {
                 files.push(path);
             }
         }
@@ -181,7 +186,7 @@ impl FileSource {
     pub(crate) fn lines_of(&self, rows: &[u64]) -> Result<Vec<(u64, PathBuf, u64)>, EngineError> {
         match self.format {
             Format::Csv => csv::lines_of(self, &self.files()?, rows),
-            Format::Jsonl => jsonl::lines_of(&self.files()?, rows),
+            Format::Jsonl => jsonl::lines_of(self, &self.files()?, rows),
             Format::Parquet => Ok(Vec::new()),
         }
     }
@@ -214,6 +219,35 @@ impl FileSource {
         EngineError::BadData { path: path.to_owned(), place, message: message.into() }
     }
 }
+
+/// How files begin that are no text, and what they are.
+const NO_TEXT: [(&[u8], &str); 5] = [
+    (b"\x1F\x8B", "it is compressed (gzip): unpack it first"),
+    (b"\x28\xB5\x2F\xFD", "it is compressed (zstd): unpack it first"),
+    (b"PK\x03\x04", "it is an Excel workbook or a ZIP archive: save the sheet as CSV in UTF-8, or unpack it first"),
+    (b"\xD0\xCF\x11\xE0", "it is an Excel workbook: save the sheet as CSV in UTF-8"),
+    (b"PAR1", "it is a Parquet file: give it the ending .parquet"),
+];
+
+/// Opens a file of text. What is none by its first bytes is told as what it is.
+fn open_text(source: &FileSource, path: &Path) -> Result<File, EngineError> {
+    let mut file = File::open(path).map_err(EngineError::io("open", path))?;
+    let mut first = Vec::new();
+    (&mut file).take(4).read_to_end(&mut first).map_err(EngineError::io("read", path))?;
+    if let Some((_, what)) = NO_TEXT.into_iter().find(|(bytes, _)| first.starts_with(bytes)) {
+        return Err(source.bad_data(path, String::new(), what));
+    }
+    // Every second byte of plain letters in UTF-16 is nothing.
+    let is_utf16 = matches!(first[..], [a, 0, b, 0] | [0, a, 0, b] if a != 0 && b != 0);
+    if is_utf16 && source.csv.encoding != Encoding::Utf16 {
+        return Err(source.bad_data(path, String::new(), UTF16));
+    }
+    file.rewind().map_err(EngineError::io("read", path))?;
+    Ok(file)
+}
+
+/// What to do with UTF-16.
+const UTF16: &str = "the text is UTF-16: write `encoding = \"utf-16\"` in the file of the dataset, or save it as UTF-8";
 
 /// Checks the names of a file's columns by themselves.
 fn check_names(source: &FileSource, path: &Path, place: &str, names: &[String]) -> Result<(), EngineError> {
@@ -279,9 +313,12 @@ pub(crate) fn near_name<'a>(wanted: &str, names: &'a [String]) -> Option<&'a str
 }
 
 fn check_declared(source: &FileSource, columns: &[Column]) -> Result<(), EngineError> {
+    if source.format == Format::Jsonl {
+        return Ok(());
+    }
     if let Some(column) = columns.iter().find(|column| column.column_type == stet_domain::ColumnType::Other) {
         return Err(source.schema_error(format!(
-            "column `{}` is declared as `other`, which a text file cannot hold: declare it as `text`",
+            "column `{}` is declared as `other`, which a CSV file cannot hold: declare it as `text`",
             column.name
         )));
     }

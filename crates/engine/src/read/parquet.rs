@@ -8,26 +8,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::exact::{Int96Units, exact_schema};
 use super::{Batches, FileSource, check_names, place_columns};
-use crate::cell::{column_type_of, columns_of};
+use crate::cell::{column_type_of_field, columns_of};
 use crate::error::EngineError;
+
+/// How much is told of what the reader says of a damaged file, in characters.
+const ERROR_CHARS_MAX: usize = 300;
 
 /// The exact schema, in the declared order when columns are declared.
 pub(super) fn schema(source: &FileSource, files: &[PathBuf]) -> Result<SchemaRef, EngineError> {
     let Some(first) = files.first() else {
         return Err(source.schema_error("there are no files".to_owned()));
     };
-    let (_, metadata) = open(source, first)?;
+    let (_, metadata) = open(source, first, &Int96Units::of(files))?;
     let (schema, _) = arrange(source, first, metadata.schema())?;
     Ok(schema)
 }
@@ -36,7 +39,8 @@ pub(super) fn schema(source: &FileSource, files: &[PathBuf]) -> Result<SchemaRef
 pub(super) fn rows(source: &FileSource, files: &[PathBuf]) -> Result<u64, EngineError> {
     let mut rows = 0;
     for path in files {
-        let (_, metadata) = open(source, path)?;
+        // Their units say nothing of the count of rows.
+        let (_, metadata) = open_as_it_is(source, path)?;
         rows += u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
     }
     Ok(rows)
@@ -59,6 +63,7 @@ pub(super) fn batches(
         .map_err(|_| EngineError::Request(format!("dataset `{}` has no column with such a number", source.dataset)))?;
     // What the files say of themselves beside names and types is left behind: it is no part of the data.
     let schema = Arc::new(Schema::new(schema.fields().clone()));
+    let units = Int96Units::of(&files);
     let stream = ParquetStream {
         source: source.clone(),
         whole,
@@ -66,6 +71,7 @@ pub(super) fn batches(
         projection,
         rows_max,
         files: files.into_iter(),
+        units,
         open: None,
         failed: false,
     };
@@ -81,6 +87,7 @@ struct ParquetStream {
     projection: Vec<usize>,
     rows_max: usize,
     files: std::vec::IntoIter<PathBuf>,
+    units: Int96Units,
     open: Option<OpenFile>,
     failed: bool,
 }
@@ -119,7 +126,7 @@ impl ParquetStream {
     }
 
     fn open_file(&self, path: PathBuf) -> Result<OpenFile, EngineError> {
-        let (file, metadata) = open(&self.source, &path)?;
+        let (file, metadata) = open(&self.source, &path, &self.units)?;
         let (schema, places) = arrange(&self.source, &path, metadata.schema())?;
         check_alike(&self.source, &path, &self.whole, &schema)?;
         let mut roots: Vec<usize> = self.projection.iter().map(|column| places[*column]).collect();
@@ -166,14 +173,13 @@ pub(crate) struct ParquetFile {
 pub(crate) fn open_all(source: &FileSource, files: Vec<PathBuf>) -> Result<(SchemaRef, Vec<ParquetFile>), EngineError> {
     let mut whole: Option<SchemaRef> = None;
     let mut opened = Vec::with_capacity(files.len());
+    let units = Int96Units::of(&files);
     for path in files {
         let file = SharedFile::open(&path)?;
         let options = ArrowReaderOptions::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .with_encoding_stats_as_mask(false);
-        let metadata = guarded(|| load(&file, options))
-            .map_err(|what| damaged(source, &path, String::new(), &what))?
-            .map_err(|error| damaged(source, &path, String::new(), &error))?;
+        let metadata = load(source, &path, &file, options, &units)?;
         let (schema, places) = arrange(source, &path, metadata.schema())?;
         check_alike(source, &path, whole.get_or_insert_with(|| schema.clone()), &schema)?;
         opened.push(ParquetFile { path, file, metadata, places });
@@ -196,7 +202,7 @@ pub(crate) struct ReadFrom {
 }
 
 impl SharedFile {
-    fn open(path: &Path) -> Result<SharedFile, EngineError> {
+    pub(crate) fn open(path: &Path) -> Result<SharedFile, EngineError> {
         let file = File::open(path).map_err(EngineError::io("open", path))?;
         let bytes = file.metadata().map_err(EngineError::io("read", path))?.len();
         Ok(SharedFile { file: Arc::new(file), bytes })
@@ -287,47 +293,42 @@ fn check_alike(source: &FileSource, path: &Path, whole: &SchemaRef, schema: &Sch
     Ok(())
 }
 
-fn open(source: &FileSource, path: &Path) -> Result<(File, ArrowReaderMetadata), EngineError> {
+fn open(source: &FileSource, path: &Path, units: &Int96Units) -> Result<(File, ArrowReaderMetadata), EngineError> {
     let file = File::open(path).map_err(EngineError::io("open", path))?;
-    let metadata = guarded(|| load(&file, ArrowReaderOptions::new()))
-        .map_err(|what| damaged(source, path, String::new(), &what))?
-        .map_err(|error| damaged(source, path, String::new(), &error))?;
+    let metadata = load(source, path, &file, ArrowReaderOptions::new(), units)?;
     Ok((file, metadata))
 }
 
-fn load<R: ChunkReader>(
-    file: &R,
-    options: ArrowReaderOptions,
-) -> Result<ArrowReaderMetadata, parquet::errors::ParquetError> {
-    let metadata = ArrowReaderMetadata::load(file, options.clone())?;
-    // Times of 96 bits are read as nanoseconds unless told otherwise, which ends in the year 2262.
-    let mut coarse = false;
-    let fields: Vec<Arc<Field>> = metadata
-        .schema()
-        .fields()
-        .iter()
-        .enumerate()
-        .map(|(root, field)| {
-            if !is_int96(&metadata, root) {
-                return field.clone();
-            }
-            coarse = true;
-            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None)))
-        })
-        .collect();
-    if !coarse {
-        return Ok(metadata);
-    }
-    ArrowReaderMetadata::load(file, options.with_schema(Arc::new(Schema::new(fields))))
+fn open_as_it_is(source: &FileSource, path: &Path) -> Result<(File, ArrowReaderMetadata), EngineError> {
+    let file = File::open(path).map_err(EngineError::io("open", path))?;
+    let metadata = load_as_it_is(source, path, &file, ArrowReaderOptions::new())?;
+    Ok((file, metadata))
 }
 
-fn is_int96(metadata: &ArrowReaderMetadata, root: usize) -> bool {
-    let descriptor = metadata.parquet_schema();
-    let is_plain = descriptor.root_schema().get_fields().get(root).is_some_and(|field| field.is_primitive());
-    is_plain
-        && descriptor.columns().iter().enumerate().any(|(leaf, column)| {
-            descriptor.get_column_root_idx(leaf) == root && column.physical_type() == PhysicalType::INT96
-        })
+/// The metadata of a file, with the types in which its columns are read.
+fn load<R: ChunkReader>(
+    source: &FileSource,
+    path: &Path,
+    file: &R,
+    options: ArrowReaderOptions,
+    units: &Int96Units,
+) -> Result<ArrowReaderMetadata, EngineError> {
+    let metadata = load_as_it_is(source, path, file, options.clone())?;
+    match exact_schema(source, &metadata, units)? {
+        None => Ok(metadata),
+        Some(schema) => load_as_it_is(source, path, file, options.with_schema(schema)),
+    }
+}
+
+fn load_as_it_is<R: ChunkReader>(
+    source: &FileSource,
+    path: &Path,
+    file: &R,
+    options: ArrowReaderOptions,
+) -> Result<ArrowReaderMetadata, EngineError> {
+    guarded(|| ArrowReaderMetadata::load(file, options))
+        .map_err(|what| damaged(source, path, String::new(), &what))?
+        .map_err(|error| damaged(source, path, String::new(), &error))
 }
 
 /// The schema in the declared order, with the place of each column in the file.
@@ -342,7 +343,7 @@ fn arrange(source: &FileSource, path: &Path, found: &SchemaRef) -> Result<(Schem
     let mut fields = Vec::with_capacity(wanted.len());
     for (column, place) in wanted.iter().zip(&places) {
         let field = found.field(*place);
-        let column_type = column_type_of(field.data_type());
+        let column_type = column_type_of_field(field);
         if column_type != column.column_type {
             return Err(source.schema_error(format!(
                 "column `{}` is declared as {}, but {} holds {} ({}): declare it as {}",
@@ -373,11 +374,14 @@ fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
 
 pub(crate) fn damaged(source: &FileSource, path: &Path, place: String, error: &dyn std::fmt::Display) -> EngineError {
     let text = error.to_string();
-    let message = match text.split_once("Disabled feature at compile time: ") {
-        Some((_, codec)) => {
-            format!("it is compressed with {codec}, which Stet does not read: write it with zstd, snappy, lz4 or gzip")
-        }
-        None => format!("this is not a Parquet file that can be read, or it is damaged ({text})"),
+    let message = if text.contains("encrypted") || text.contains("encryption") {
+        "it is encrypted, which Stet does not read: write it without encryption".to_owned()
+    } else if let Some((_, codec)) = text.split_once("Disabled feature at compile time: ") {
+        format!("it is compressed with {codec}, which Stet does not read: write it with zstd, snappy, lz4 or gzip")
+    } else {
+        let first = text.lines().next().unwrap_or_default();
+        let cut = first.char_indices().nth(ERROR_CHARS_MAX).map_or(first, |(end, _)| &first[..end]);
+        format!("this is not a Parquet file that can be read, or it is damaged ({cut})")
     };
     source.bad_data(path, place, message)
 }

@@ -167,7 +167,8 @@ fn plain_schema(schema: &SchemaRef) -> SchemaRef {
             while let DataType::Dictionary(_, values) = data_type {
                 data_type = values;
             }
-            Field::new(field.name(), data_type.clone(), true)
+            // What is noted of it belongs to its type.
+            field.as_ref().clone().with_data_type(data_type.clone()).with_nullable(true)
         })
         .collect();
     Arc::new(Schema::new(fields))

@@ -2,20 +2,15 @@
 
 use std::io::Write;
 
-use arrow_array::Array;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use stet_domain::ColumnType;
 
 use super::io_error;
-use crate::cell::{CellReader, column_type_of};
+use crate::cell::{CellReader, is_json};
 use crate::error::EngineError;
 
 /// Texts are collected up to this size before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Decimals of up to so many digits are numbers in JSON: every reader keeps them.
-const NUMBER_DIGITS_MAX: u8 = 15;
 
 /// See [`super::OutputFormat::Jsonl`] and [`super::OutputFormat::Json`].
 pub struct JsonWriter<W> {
@@ -24,8 +19,9 @@ pub struct JsonWriter<W> {
     names: Vec<String>,
     is_array: bool,
     is_first: bool,
+    /// For each column whether its texts are JSON by themselves.
+    is_json: Vec<bool>,
     buffer: String,
-    cell: String,
 }
 
 impl<W: Write> JsonWriter<W> {
@@ -49,14 +45,14 @@ impl<W: Write> JsonWriter<W> {
             names: schema.fields().iter().enumerate().map(name).collect(),
             is_array,
             is_first: true,
+            is_json: schema.fields().iter().map(|field| is_json(field)).collect(),
             buffer: String::with_capacity(BUFFER_BYTES),
-            cell: String::new(),
         }
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
-        let columns: Vec<(CellReader<'_>, Form)> =
-            (batch.columns().iter()).map(|array| (CellReader::new(array.as_ref()), Form::of(array.as_ref()))).collect();
+        let columns: Vec<CellReader<'_>> =
+            batch.columns().iter().map(|array| CellReader::new(array.as_ref())).collect();
         for row in 0..batch.num_rows() {
             if self.is_array {
                 self.buffer.push_str(if self.is_first { "[\n" } else { ",\n" });
@@ -65,9 +61,12 @@ impl<W: Write> JsonWriter<W> {
             if columns.is_empty() {
                 self.buffer.push('{');
             }
-            for ((reader, form), name) in columns.iter().zip(&self.names) {
+            for ((reader, name), is_json) in columns.iter().zip(&self.names).zip(&self.is_json) {
                 self.buffer.push_str(name);
-                push_cell(&mut self.buffer, &mut self.cell, reader, *form, row);
+                match reader.str(row).filter(|text| *is_json && is_one_line_of_json(text)) {
+                    Some(json) => self.buffer.push_str(json),
+                    None => reader.write_json(row, &mut self.buffer),
+                }
             }
             self.buffer.push('}');
             if !self.is_array {
@@ -95,43 +94,9 @@ impl<W: Write> JsonWriter<W> {
     }
 }
 
-/// How the canonical texts of a column stand in JSON.
-#[derive(Debug, Clone, Copy)]
-enum Form {
-    /// As they are: numbers, true and false.
-    Bare,
-    /// As they are but for those that JSON has no number for.
-    Number,
-    /// As texts.
-    Text,
-}
-
-impl Form {
-    fn of(array: &dyn Array) -> Form {
-        match column_type_of(array.data_type()) {
-            ColumnType::Integer | ColumnType::Boolean => Form::Bare,
-            ColumnType::Decimal { precision, .. } if precision <= NUMBER_DIGITS_MAX => Form::Bare,
-            ColumnType::Number => Form::Number,
-            _ => Form::Text,
-        }
-    }
-}
-
-fn push_cell(out: &mut String, cell: &mut String, reader: &CellReader<'_>, form: Form, row: usize) {
-    if let Form::Text = form
-        && let Some(text) = reader.str(row)
-    {
-        return push_json_text(out, text);
-    }
-    cell.clear();
-    if !reader.write(row, cell) {
-        return out.push_str("null");
-    }
-    match form {
-        Form::Bare => out.push_str(cell),
-        Form::Number if !cell.ends_with(['N', 'y']) => out.push_str(cell),
-        Form::Number | Form::Text => push_json_text(out, cell),
-    }
+/// Whether a text can stand in JSON lines as it is.
+fn is_one_line_of_json(text: &str) -> bool {
+    !text.contains(['\n', '\r']) && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
 }
 
 /// Writes a text as JSON has it.

@@ -13,7 +13,8 @@
 //! | decimals | all digits | a number up to 15 digits of precision, a text above, so that no reader rounds it |
 //! | true and false | `true`, `false` | `true`, `false` |
 //! | dates and times | ISO 8601 | ISO 8601 as text |
-//! | nested and binary values | as Arrow shows them | the same as text |
+//! | nested values | JSON | JSON |
+//! | binary values, times of day, durations | as Arrow shows them | the same as text |
 
 mod csv;
 mod file;
@@ -38,6 +39,7 @@ use crate::read::Batches;
 pub(crate) use file::temporary_prefix;
 pub use file::{AtomicFile, Digested, HashingWriter, digest_text};
 pub(crate) use folder::AtomicFolder;
+pub(crate) use json::push_json_text;
 pub use lock::OutputLock;
 pub use parquet::writer_properties;
 pub(crate) use parquet::{ROW_GROUP_ROWS, parquet_error, plain};

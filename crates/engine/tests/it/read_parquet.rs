@@ -10,6 +10,7 @@ use arrow_array::types::*;
 use arrow_array::*;
 use arrow_schema::*;
 use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
 use parquet::data_type::{Int96, Int96Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -17,7 +18,9 @@ use parquet::schema::parser::parse_message_type;
 use stet_domain::ColumnType;
 use stet_domain::project::{CsvForm, Format};
 use stet_engine::cell::{Appender, column_type_of, stored, text};
+use stet_engine::control::Control;
 use stet_engine::read::FileSource;
+use stet_engine::rows::write_numbered;
 
 use crate::build_support::{Folder, columns_of, rows_of};
 
@@ -97,8 +100,8 @@ fn exotic() -> Vec<(&'static str, ArrayRef, ColumnType, &'static str)> {
             ColumnType::Other,
             "01ff",
         ),
-        ("list", Arc::new(list.finish()), ColumnType::Other, "[1, ]"),
-        ("struct", Arc::new(structs), ColumnType::Other, "{a: 5}"),
+        ("list", Arc::new(list.finish()), ColumnType::Other, "[1,null]"),
+        ("struct", Arc::new(structs), ColumnType::Other, "{\"a\":5}"),
         ("a \"quoted\", name", Arc::new(BooleanArray::from(vec![Some(true), None])), ColumnType::Boolean, "true"),
         ("with a \0 in it", Arc::new(StringArray::from(vec![Some("NUL"), None])), ColumnType::Text, "NUL"),
     ]
@@ -162,26 +165,135 @@ fn values_beyond_an_exact_type_are_told_apart() {
     assert_eq!(held(DataType::Timestamp(TimeUnit::Nanosecond, None), "2300-01-01T00:00:00"), None);
 }
 
-#[test]
-fn times_of_96_bits_reach_beyond_the_year_2262() {
-    let folder = Folder::new();
-    let path = folder.path("a.parquet");
+/// A file with times of 96 bits: days since 1970-01-01 and nanoseconds of the day.
+fn int96(path: &Path, times: &[(i32, u64)]) {
     let schema = Arc::new(parse_message_type("message m { optional int96 t; }").unwrap());
     let mut writer =
-        SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::new(WriterProperties::default())).unwrap();
+        SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::new(WriterProperties::default())).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let mut column = group.next_column().unwrap().unwrap();
-    let mut moment = Int96::new();
-    // One hour into the Julian day of 3000-01-01.
-    let nanoseconds: u64 = 3_600_000_000_000;
-    moment.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, 2_816_788);
-    column.typed::<Int96Type>().write_batch(&[moment], Some(&[1]), None).unwrap();
+    let moment = |(day, nanoseconds): &(i32, u64)| {
+        let mut moment = Int96::new();
+        // The Julian day of 1970-01-01.
+        let day = u32::try_from(2_440_588 + day).unwrap();
+        moment.set_data(*nanoseconds as u32, (*nanoseconds >> 32) as u32, day);
+        moment
+    };
+    let moments: Vec<Int96> = times.iter().map(moment).collect();
+    let (none, levels) = (0, vec![1; moments.len()]);
+    column.typed::<Int96Type>().write_batch(&moments, Some(&[&levels[..], &[none]].concat()), None).unwrap();
     column.close().unwrap();
     group.close().unwrap();
     writer.close().unwrap();
+}
+
+#[test]
+fn times_of_96_bits_keep_their_nanoseconds_or_reach_beyond_the_year_2262() {
+    let folder = Folder::new();
+    let path = folder.path("parts");
+    std::fs::create_dir(&path).unwrap();
     let source =
         FileSource { dataset: "old".into(), path, format: Format::Parquet, csv: CsvForm::default(), columns: None };
-    assert_eq!(rows_of(&source), [[Some("3000-01-01T01:00:00".to_owned())]]);
+    let texts = || -> Vec<Option<String>> { rows_of(&source).into_iter().map(|mut row| row.remove(0)).collect() };
+    let some = |texts: &[&str]| -> Vec<Option<String>> {
+        texts.iter().map(|text| Some((*text).to_owned()).filter(|text| text != "∅")).collect()
+    };
+    // One hour into the day of 3000-01-01.
+    int96(&source.path.join("a.parquet"), &[(376_200, 3_600_000_000_000)]);
+    assert_eq!(texts(), some(&["3000-01-01T01:00:00", "∅"]));
+
+    // Both files of a dataset are read alike, whichever of them it is that needs it.
+    int96(&source.path.join("a.parquet"), &[(-1, 5_000)]);
+    int96(&source.path.join("b.parquet"), &[(0, 123_456_789)]);
+    let times = ["1969-12-31T00:00:00.000005", "∅", "1970-01-01T00:00:00.123456789", "∅"];
+    assert_eq!(texts(), some(&times));
+
+    int96(&source.path.join("b.parquet"), &[(0, 1), (376_200, 0)]);
+    let error = source.batches(None, 10).err().unwrap().to_string();
+    assert!(error.contains("b.parquet") && error.contains("`t`") && error.contains("96 bits"), "{error}");
+}
+
+#[test]
+fn a_date_that_another_program_had_in_milliseconds_is_the_date_that_the_file_has() {
+    let folder = Folder::new();
+    let path = folder.path("a.parquet");
+    let dates: ArrayRef = Arc::new(Date64Array::from(vec![Some(86_400_000), None]));
+    let batch = RecordBatch::try_from_iter([("d", dates)]).unwrap();
+    let as_dates = WriterProperties::builder().set_coerce_types(true).build();
+    let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(as_dates)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let source =
+        FileSource { dataset: "d".into(), path, format: Format::Parquet, csv: CsvForm::default(), columns: None };
+    assert_eq!(source.arrow_schema().unwrap().field(0).data_type(), &DataType::Date32);
+    assert_eq!(rows_of(&source), [[Some("1970-01-02".to_owned())], [None]]);
+}
+
+#[test]
+fn nested_values_are_json() {
+    let mut map = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    map.keys().append_value("a \"b\"");
+    map.values().append_value(0.5);
+    map.keys().append_value("");
+    map.values().append_value(f64::NAN);
+    map.append(true).unwrap();
+    map.append(false).unwrap();
+    let map: ArrayRef = Arc::new(map.finish());
+    let dates: ArrayRef = Arc::new(Date32Array::from(vec![Some(0), None]));
+    let wide: ArrayRef = Arc::new(Decimal128Array::from(vec![Some(1), None]).with_precision_and_scale(38, 2).unwrap());
+    let lists: ArrayRef =
+        Arc::new(FixedSizeListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(i64::MAX), None]), None], 2));
+    let fields = [("m", map), ("d", dates), ("w", wide), ("l", lists)];
+    let fields = fields.map(|(name, array)| (Arc::new(Field::new(name, array.data_type().clone(), true)), array));
+    let structs: ArrayRef = Arc::new(StructArray::from(fields.to_vec()));
+    let expected = [
+        r#"{"m":{"a \"b\"":0.5,"":"NaN"},"d":"1970-01-01","w":"0.01","l":[9223372036854775807,null]}"#,
+        r#"{"m":null,"d":null,"w":null,"l":null}"#,
+    ];
+    for (row, expected) in expected.into_iter().enumerate() {
+        assert_eq!(text(&structs, row).as_deref(), Some(expected));
+        assert_eq!(text(&structs.slice(row, 1), 0).as_deref(), Some(expected));
+        serde_json::from_str::<serde_json::Value>(expected).unwrap();
+    }
+}
+
+#[test]
+fn every_codec_of_common_programs_is_read() {
+    let folder = Folder::new();
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..500).map(|row| format!("text {}", row % 7))));
+    let batch = RecordBatch::try_from_iter([("t", texts)]).unwrap();
+    for codec in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4_RAW,
+        Compression::ZSTD(Default::default()),
+    ] {
+        let path = folder.path(&format!("{codec:?}.parquet"));
+        let packed = WriterProperties::builder().set_compression(codec).build();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(packed)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let source =
+            FileSource { dataset: "c".into(), path, format: Format::Parquet, csv: CsvForm::default(), columns: None };
+        assert_eq!(rows_of(&source)[6], [Some("text 6".to_owned())], "{codec:?}");
+    }
+}
+
+#[test]
+fn rows_are_numbered_with_all_other_columns_as_they_were() {
+    let folder = Folder::new();
+    let columns: Vec<(&str, ArrayRef)> = exotic().iter().map(|(name, array, ..)| (*name, array.clone())).collect();
+    let source = parquet(&folder.path("a.parquet"), columns);
+    let to = folder.path("numbered.parquet");
+    assert_eq!(write_numbered(&source, "row", &to, &Control::unwatched()).unwrap().rows, 2);
+    let numbered = FileSource { path: to, ..source.clone() };
+    let (before, after) = (source.arrow_schema().unwrap(), numbered.arrow_schema().unwrap());
+    assert_eq!(after.fields()[1..], before.fields()[..]);
+    let expected = rows_of(&source).into_iter().enumerate();
+    let expected: Vec<_> = expected.map(|(row, cells)| [vec![Some((row + 1).to_string())], cells].concat()).collect();
+    assert_eq!(rows_of(&numbered), expected);
 }
 
 #[test]

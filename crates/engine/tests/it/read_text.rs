@@ -2,7 +2,10 @@
 
 use stet_domain::ColumnType;
 use stet_domain::project::{Column, CsvForm, Format};
+use stet_engine::build::export;
+use stet_engine::control::Control;
 use stet_engine::read::FileSource;
+use stet_engine::write::{Formulas, OutputFormat, WriteOptions};
 
 use crate::build_support::{Folder, columns_of, rows_of};
 
@@ -148,7 +151,11 @@ fn bad_csv_is_refused_with_its_place_and_what_to_do() {
         (b"", &["a.csv: the file is empty"]),
         (b"\xff\xfei\0d\0", &["UTF-16"]),
         (b"id,cost,id\n", &["line 1", "two columns are named `id`"]),
-        (b"id,\n", &["column 2 has no name"]),
+        (b"id,\n", &["`cost` is declared", "has no such column"]),
+        (b"\x1F\x8B\x08", &["a.csv: it is compressed (gzip): unpack it first"]),
+        (b"PK\x03\x04", &["a.csv: it is an Excel workbook or a ZIP archive"]),
+        (b"i\0d\0", &["a.csv: the text is UTF-16"]),
+        (b"sep=;\nid;cost\n1;2\n", &["line 1", "separated by `;`", "delimiter = \";\""]),
         (b"id,costs\n", &["dataset `strikes`", "`cost` is declared", "it has `costs`"]),
         (b"id,cost,speed\n", &["has a column `speed` that is not declared"]),
     ];
@@ -236,7 +243,7 @@ fn json_lines_keep_64_bit_integers_and_decimals_exact() {
         ("n", ColumnType::Number),
         ("d", ColumnType::Date),
         ("b", ColumnType::Boolean),
-        ("deep", ColumnType::Text),
+        ("deep", ColumnType::Other),
     ];
     assert_eq!(types, expected.map(|(name, column_type)| (name.to_owned(), column_type)));
     assert_eq!(
@@ -254,6 +261,43 @@ fn json_lines_keep_64_bit_integers_and_decimals_exact() {
         Some(columns_of(&[("m", money)])),
     );
     assert_eq!(texts(&exact), [row(&["123456789012345678.12345678901234567890"])]);
+}
+
+#[test]
+fn nested_values_of_json_lines_are_passed_on_as_they_are_written() {
+    let folder = Folder::new();
+    let text = "{\"id\":1,\"deep\":{\"n\": 1.50, \"big\":123456789012345678901234567890},\"mixed\":[1]}\n\
+                {\"id\":2,\"deep\":[\"a\\u00e9\\n\"],\"mixed\":\"x\"}\n{\"id\":3,\"deep\":null,\"mixed\":5}\n";
+    let from = source(&folder, "a.jsonl", text.as_bytes(), None);
+    let types: Vec<ColumnType> = from.columns().unwrap().iter().map(|column| column.column_type).collect();
+    assert_eq!(types, [ColumnType::Integer, ColumnType::Other, ColumnType::Text]);
+    let mixed_is_text = "{\"id\":1,\"deep\":{\"n\": 1.50, \"big\":123456789012345678901234567890},\"mixed\":\"[1]\"}\n\
+                {\"id\":2,\"deep\":[\"a\\u00e9\\n\"],\"mixed\":\"x\"}\n{\"id\":3,\"deep\":null,\"mixed\":\"5\"}\n";
+    let written = |source: &FileSource| {
+        let options = WriteOptions { format: OutputFormat::Jsonl, formulas: Formulas::Keep };
+        String::from_utf8(export(source, Vec::new(), options, &Control::unwatched()).unwrap().0).unwrap()
+    };
+    assert_eq!(written(&from), mixed_is_text);
+    // On the way through Parquet too, and with types that were declared.
+    let parquet = folder.convert(&from, Format::Parquet);
+    assert_eq!(parquet.columns().unwrap()[1].column_type, ColumnType::Other);
+    assert_eq!(written(&parquet), mixed_is_text);
+    assert_eq!(written(&from.settled().unwrap()), mixed_is_text);
+    let declared = columns_of(&[("id", ColumnType::Other), ("deep", ColumnType::Text), ("mixed", ColumnType::Other)]);
+    let line = written(&FileSource { columns: Some(declared), ..from });
+    assert!(line.ends_with("{\"id\":3,\"deep\":null,\"mixed\":5}\n"), "{line}");
+}
+
+#[test]
+fn a_line_that_names_the_separator_is_no_header_and_columns_without_a_name_have_their_place() {
+    let folder = Folder::new();
+    for text in ["sep=,\r\n,id,,column_1\r\n0,1,x,y\r\n", "\u{feff}\"sep=,\"\n\"\",id,,column_1\n0,1,x,y\n"] {
+        let source = source(&folder, "a.csv", text.as_bytes(), None);
+        let names: Vec<String> = source.columns().unwrap().into_iter().map(|column| column.name).collect();
+        assert_eq!(names, ["column_1_", "id", "column_3", "column_1"]);
+        assert_eq!(texts(&source), [row(&["0", "1", "x", "y"])]);
+        assert_eq!(texts(&source.settled().unwrap()), texts(&source));
+    }
 }
 
 #[test]

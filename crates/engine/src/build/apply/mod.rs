@@ -17,7 +17,7 @@ use stet_domain::replay::Replay;
 
 use super::keys::{BatchKeys, KeyCheck, KeyColumns, KeyFilter, KeyFilters, KeyIndex};
 use super::spill::SpilledLog;
-use crate::cell::{arrow_type_of, column_type_of, columns_of};
+use crate::cell::{arrow_type_of, column_type_of_field, columns_of};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::manifest::{FileStamp, InputStamp, OutputParts, OutputStamp, prints_of};
@@ -357,7 +357,7 @@ impl Plan {
             match place {
                 Some(place) => {
                     let field = &mut fields[place];
-                    column.column_type = column_type_of(field.data_type());
+                    column.column_type = column_type_of_field(field);
                     // People may empty the cells of any editable column.
                     *field = Arc::new(field.as_ref().clone().with_nullable(true));
                     places.push(place);

@@ -17,7 +17,7 @@ use self::records::{Record, RecordError, Records};
 
 use super::infer::Candidates;
 use super::typed::{BatchBuilder, Layout};
-use super::{FileSource, RECORD_BYTES_MAX, check_names, place_columns};
+use super::{FileSource, RECORD_BYTES_MAX, UTF16, check_names, open_text, place_columns};
 use crate::error::EngineError;
 
 /// The columns of CSV files without declared ones: names from the header, types from all values.
@@ -72,9 +72,8 @@ pub(super) fn lines_of(
     for path in files {
         let (mut records, mut record) = (records_of(source, path)?, Record::default());
         // What cannot be read has no rows here; whoever reads the rows is told.
+        let has_header = header(source, &mut records, &mut record).is_ok_and(|more| more);
         let mut next = |record: &mut Record| records.next(record).is_ok_and(|more| more);
-        // The first record is the header.
-        let has_header = next(&mut record);
         while has_header && wanted.peek().is_some() && next(&mut record) {
             while wanted.next_if_eq(&row).is_some() {
                 found.push((row, path.clone(), record.line));
@@ -158,23 +157,22 @@ impl OpenCsv {
     fn open(source: &FileSource, path: &Path) -> Result<OpenCsv, EngineError> {
         let mut records = records_of(source, path)?;
         let mut header = Record::default();
-        if !records.next(&mut header).map_err(|error| record_error(source, path, &header, error))? {
+        let found = self::header(source, &mut records, &mut header);
+        if !found.map_err(|error| record_error(source, path, &header, error))? {
             return Err(source.bad_data(path, String::new(), "the file is empty: it needs a header line at least"));
         }
         if matches!(header.field(0).0, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
-            return Err(source.bad_data(
-                path,
-                String::new(),
-                "the text is UTF-16: write `encoding = \"utf-16\"` in the file of the dataset",
-            ));
+            return Err(source.bad_data(path, String::new(), UTF16));
         }
         let place = || format!("line {}", header.line);
-        let names = (0..header.len())
+        let mut names = (0..header.len())
             .map(|column| match std::str::from_utf8(header.field(column).0) {
                 Ok(name) => Ok(name.to_owned()),
                 Err(error) => Err(source.bad_data(path, place(), not_utf8(header.field(column).0, error))),
             })
             .collect::<Result<Vec<_>, _>>()?;
+        check_separator(source, path, &place(), &names)?;
+        name_by_place(&mut names);
         check_names(source, path, &place(), &names)?;
         check_delimiter(source, path, &place(), &names)?;
         Ok(OpenCsv { path: path.to_owned(), records, names, record: header })
@@ -214,8 +212,62 @@ impl OpenCsv {
     }
 }
 
+/// What the first line of a file begins with that says in which way its fields are separated, as spreadsheets write it.
+const SEPARATOR_LINE: &str = "sep=";
+
+/// Reads the header: the first record, or the second one if the first says how fields are separated.
+fn header(
+    source: &FileSource,
+    records: &mut Records<Box<dyn Read + Send>>,
+    record: &mut Record,
+) -> Result<bool, RecordError> {
+    if !records.next(record)? {
+        return Ok(false);
+    }
+    let delimiter = [source.csv.delimiter.byte()];
+    // The delimiter itself ends a field, unless the line is in quotes.
+    let is_separator = match record.len() {
+        1 => record.field(0).0.strip_prefix(SEPARATOR_LINE.as_bytes()) == Some(&delimiter),
+        2 => record.field(0).0 == SEPARATOR_LINE.as_bytes() && record.field(1).0.is_empty(),
+        _ => false,
+    };
+    if is_separator { records.next(record) } else { Ok(true) }
+}
+
+/// A first line that names another delimiter than the dataset does is told.
+fn check_separator(source: &FileSource, path: &Path, place: &str, names: &[String]) -> Result<(), EngineError> {
+    let [name] = names else { return Ok(()) };
+    let Some(named) = name.strip_prefix(SEPARATOR_LINE) else { return Ok(()) };
+    match Delimiter::ALL.into_iter().find(|delimiter| named.as_bytes() == [delimiter.byte()]) {
+        None => Ok(()),
+        Some(delimiter) => {
+            let message = format!(
+                "the line says that fields are separated by `{0}`, and the dataset that they are by `{1}`: write \
+                 `delimiter = \"{0}\"` in the file of the dataset",
+                delimiter.written(),
+                source.csv.delimiter.written(),
+            );
+            Err(source.bad_data(path, place.to_owned(), message))
+        }
+    }
+}
+
+/// Columns without a name in the header, such as the row numbers that data frames write, are called by their place.
+fn name_by_place(names: &mut [String]) {
+    for place in 0..names.len() {
+        if !names[place].is_empty() {
+            continue;
+        }
+        let mut name = format!("column_{}", place + 1);
+        while names.contains(&name) {
+            name.push('_');
+        }
+        names[place] = name;
+    }
+}
+
 fn records_of(source: &FileSource, path: &Path) -> Result<Records<Box<dyn Read + Send>>, EngineError> {
-    let file = File::open(path).map_err(EngineError::io("open", path))?;
+    let file = open_text(source, path)?;
     let text = decoded(file, source.csv.encoding).map_err(EngineError::io("read", path))?;
     Ok(Records::new(text, source.csv.delimiter.byte(), RECORD_BYTES_MAX))
 }
