@@ -123,7 +123,7 @@ impl App {
     pub async fn scenarios(&self, actor: &Actor, project: &str) -> Result<Vec<(Scenario, Option<Run>)>, AppError> {
         let project = self.authorise(actor, project, &READERS)?;
         let mut scenarios = Vec::new();
-        for scenario in project.scenarios.values() {
+        for scenario in project.scenarios.values().filter(|found| self.may_know_scenario(actor, &project, found)) {
             let last = self.inner.node.scenario_runs(&project.key, Some(scenario.name.as_str()), 1).await?;
             scenarios.push((scenario.clone(), last.first().map(run_of)));
         }
@@ -136,7 +136,7 @@ impl App {
     /// When the actor may not, there is no such scenario, or it is running already.
     pub async fn start_scenario(&self, actor: &Actor, project: &str, scenario: &str) -> Result<Run, AppError> {
         let project = self.authorise(actor, project, &RUNNERS)?;
-        let scenario = find(&project, scenario)?.clone();
+        let scenario = self.known_scenario(actor, &project, scenario)?.clone();
         let mut planned = Vec::new();
         flatten(&project, &scenario, &mut planned);
         let run = Run {
@@ -215,6 +215,7 @@ impl App {
     ) -> Result<(Run, Vec<ScenarioLogLine>), AppError> {
         let project = self.authorise(actor, project, &READERS)?;
         let record = self.inner.node.scenario_run(id).await?.filter(|record| record.project == project.key);
+        let record = record.filter(|record| self.may_know_run(actor, &project, record));
         let record = record.ok_or_else(|| AppError::not_found("such run"))?;
         Ok((run_of(&record), self.inner.node.run_log(id, LOG_LINES_MAX).await?))
     }
@@ -232,10 +233,45 @@ impl App {
     ) -> Result<Vec<Run>, AppError> {
         let project = self.authorise(actor, project, &READERS)?;
         if let Some(scenario) = scenario {
-            find(&project, scenario)?;
+            self.known_scenario(actor, &project, scenario)?;
         }
-        let records = self.inner.node.scenario_runs(&project.key, scenario, limit.min(LISTED_MAX)).await?;
+        let mut records = self.inner.node.scenario_runs(&project.key, scenario, limit.min(LISTED_MAX)).await?;
+        records.retain(|record| self.may_know_run(actor, &project, record));
         Ok(records.iter().map(run_of).collect())
+    }
+
+    /// A scenario that the actor may know of.
+    fn known_scenario<'a>(&self, actor: &Actor, project: &'a Project, name: &str) -> Result<&'a Scenario, AppError> {
+        let found = ScenarioName::new(name).ok().and_then(|name| project.scenarios.get(&name));
+        found
+            .filter(|found| self.may_know_scenario(actor, project, found))
+            .ok_or_else(|| AppError::not_found(format!("scenario `{name}` in project `{}`", project.key)))
+    }
+
+    /// Whether nothing hides what a scenario works on from an actor: its steps, its runs and what became of them tell of
+    /// datasets.
+    fn may_know_scenario(&self, actor: &Actor, project: &Project, scenario: &Scenario) -> bool {
+        let mut steps = Vec::new();
+        flatten(project, scenario, &mut steps);
+        steps.iter().all(|step| match step {
+            ScenarioStep::Build { dataset, .. }
+            | ScenarioStep::Refresh { dataset }
+            | ScenarioStep::ResetEdits { dataset } => self.may_know_build(actor, project, dataset),
+            // Its steps stand in its place.
+            ScenarioStep::Scenario { .. } => true,
+        })
+    }
+
+    /// Whether an actor may know of a run. One of a scenario that is gone or has changed can only be judged by those who write
+    /// the project's files.
+    fn may_know_run(&self, actor: &Actor, project: &Project, record: &ScenarioRun) -> bool {
+        if self.permissions(actor, project).has(Permission::WriteContent) {
+            return true;
+        }
+        let Ok(scenario) = self.known_scenario(actor, project, &record.scenario) else { return false };
+        let mut steps = Vec::new();
+        flatten(project, scenario, &mut steps);
+        run_of(record).steps.planned == steps.iter().map(ToString::to_string).collect::<Vec<_>>()
     }
 
     /// Marks runs that were under way when the server ended. Called once at the start.
@@ -360,13 +396,6 @@ fn flatten(project: &Project, scenario: &Scenario, steps: &mut Vec<ScenarioStep>
             step => steps.push(step.clone()),
         }
     }
-}
-
-fn find<'a>(project: &'a Project, scenario: &str) -> Result<&'a Scenario, AppError> {
-    ScenarioName::new(scenario)
-        .ok()
-        .and_then(|name| project.scenarios.get(&name))
-        .ok_or_else(|| AppError::not_found(format!("scenario `{scenario}` in project `{}`", project.key)))
 }
 
 fn run_of(record: &ScenarioRun) -> Run {

@@ -149,10 +149,8 @@ impl App {
         }
         let position = open.editlog()?.position().await?.map_or(0, |id| id.0);
         let viewer = self.viewer(actor, project, webapp).await?;
-        let (events, before) = find(open.editlog()?, &filter, before, position, limit).await?;
-        let mut known = HashMap::new();
-        let events = events.into_iter().filter(|event| viewer.sees_event(event, &mut known));
-        Ok(LogPage { events: events.filter_map(|event| viewer.event(event)).collect(), before, position })
+        let (events, before) = find(&viewer, &open, &filter, before, position, limit).await?;
+        Ok(LogPage { events: events.into_iter().filter_map(|event| viewer.event(event)).collect(), before, position })
     }
 
     /// What would change if the edits that fit a filter were taken back. Nothing is written.
@@ -241,14 +239,21 @@ fn edit_of(change: &RevertChange, restored: &BTreeSet<Key>) -> Edit {
     Edit { event_id: None, change: asked, seen, seen_row: None }
 }
 
-/// Looks for events from the newest on, and says where to go on.
+/// Looks for events that the viewer may read, from the newest on, and says where to go on. What they may not read leaves no
+/// trace: neither in how many are found nor in where to go on.
 async fn find(
-    editlog: &Editlog,
+    viewer: &Viewer,
+    open: &OpenWebapp,
     filter: &LogFilter,
     before: Option<EventId>,
     position: i64,
     limit: usize,
 ) -> Result<(Vec<Event>, Option<EventId>), AppError> {
+    let editlog = open.editlog()?;
+    let mut known = HashMap::new();
+    if filter.key.as_deref().is_some_and(|key| !viewer.sees_key(key)) {
+        return Ok((Vec::new(), None));
+    }
     let mut end = before.map_or(position + 1, |before| before.0.min(position + 1));
     // Dates never go back in the log, so they are found by halving.
     if let Some(until) = filter.until {
@@ -287,7 +292,7 @@ async fn find(
                 return Ok((found, None));
             }
             end = event.id.0;
-            if filter.takes(&event) {
+            if filter.takes(&event) && viewer.sees_event(&event, &mut known) {
                 found.push(event);
                 if found.len() == limit {
                     return Ok((found, Some(EventId(end)).filter(|id| id.0 > start)));
@@ -328,12 +333,11 @@ async fn plan(
     let position = open.editlog()?.position().await?.map_or(0, |id| id.0);
     let up_to = up_to.map_or(position, |id| id.0.min(position));
     let mut meant: BTreeMap<Key, BTreeSet<EventId>> = BTreeMap::new();
-    let mut known = HashMap::new();
     let (mut events, mut before) = (0, Some(EventId(up_to + 1)));
     while let Some(end) = before {
-        let (mut found, next) = find(open.editlog()?, filter, Some(end), position, READ_EVENTS).await?;
+        let (mut found, next) = find(viewer, open, filter, Some(end), position, READ_EVENTS).await?;
         // What is about the log itself is not taken back.
-        found.retain(|event| event.action.is_edit() && viewer.sees_event(event, &mut known));
+        found.retain(|event| event.action.is_edit());
         events += found.len();
         if events > REVERT_CHANGES_MAX {
             return Err(AppError::Invalid(format!(

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use stet_domain::access::Use;
+use stet_domain::access::{Use, may_read_dataset};
 use stet_domain::project::{Project, Webapp};
 use stet_domain::{Actor, ActorKind, DatasetName, EventId, Key, Login, ProjectKey, WebappName};
 use stet_engine::control::Control;
+use stet_engine::error::EngineError;
 use stet_engine::live::{LinkIndex, LiveTable, TableLimits};
 use stet_engine::read::{FileSource, Fingerprint};
 use stet_engine::snapshot::Snapshot;
@@ -128,6 +129,22 @@ pub struct OpenWebapp {
     used: Mutex<Instant>,
 }
 
+/// What an actor is told of a table that cannot be opened. What is wrong with an original is told with its places and values:
+/// its keys to those who see all rows, anything else to those who read the dataset.
+fn told_to(actor: &Actor, project: &Project, webapp: &str, error: AppError) -> AppError {
+    let AppError::Data(reason) = &error else { return error };
+    let Ok((_, definition)) = find_webapp(project, webapp) else { return error };
+    let told = match reason {
+        EngineError::Keys { .. } => definition.see.is_none(),
+        _ => false,
+    };
+    if told || may_read_dataset(actor, project, &definition.original) {
+        return error;
+    }
+    tracing::warn!(error = %Chain(&error), webapp, "a table cannot be opened");
+    AppError::Unavailable("the rows of this table cannot be read at present: tell its designer".to_owned())
+}
+
 impl App {
     /// The open table of a webapp; opens it if it is not.
     ///
@@ -141,7 +158,8 @@ impl App {
         webapp: &str,
     ) -> Result<Arc<OpenWebapp>, AppError> {
         let project = self.authorise_webapp(actor, project, webapp, Use::View)?;
-        self.open_table(project, webapp).await
+        let found = Arc::clone(&project);
+        self.open_table(project, webapp).await.map_err(|error| told_to(actor, &found, webapp, error))
     }
 
     /// The open table of a webapp, whoever asks; opens it if it is not.
@@ -182,7 +200,8 @@ impl App {
         let (name, definition) = find_webapp(&project, webapp)?;
         let slot = self.slot(&project.key, name);
         // The new snapshot is made beside the old one, which goes on serving.
-        let next = self.load(&project, definition, open.board.clone()).await?;
+        let next = self.load(&project, definition, open.board.clone()).await;
+        let next = next.map_err(|error| told_to(actor, &project, webapp, error))?;
         let object = format!("dataset {}.{}", project.key, definition.original);
         self.note(self.entry(actor, "original.reload", object, format!("by webapp {webapp}"))).await?;
         let mut place = slot.open.lock().await;

@@ -246,7 +246,8 @@ impl Viewer {
                 // sight is not theirs to know.
                 let hidden = self.is_limited() && rows.len() < before;
                 let deleted = if self.is_limited() { Arc::default() } else { deleted };
-                let user = self.name(&user);
+                // Nor who is at work on rows that they do not see.
+                let user = if hidden && rows.is_empty() { Login::someone() } else { self.name(&user) };
                 FeedEvent::Edit { version, user, rows: Arc::new(rows), deleted, invalidate: invalidate || hidden }
             }
             FeedEvent::Reloaded { snapshot, version, user, .. } => {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ActorKind};
 
 /// A limit of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,8 @@ impl Comparison {
         let mut values = BTreeSet::new();
         for term in &self.terms {
             match term {
+                // Whoever has not signed in is nobody: `none` in a cell makes no row theirs.
+                Term::CurrentUser if actor.kind == ActorKind::Visitor => {}
                 Term::CurrentUser => _ = values.insert(actor.login.to_string()),
                 Term::CurrentGroups => values.extend(actor.groups.iter().map(ToString::to_string)),
                 Term::Constant(text) => _ = values.insert(text.clone()),
@@ -210,6 +212,12 @@ mod tests {
                 comparison("state", &[constant("CA"), constant("O'Hare"), constant("10"), Term::CurrentUser]),
             ]
         );
+    }
+
+    #[test]
+    fn a_visitor_is_nobody_whom_a_cell_could_name() {
+        let comparison = comparison("owner", &[Term::CurrentUser, Term::Constant("all".to_owned())]);
+        assert_eq!(comparison.values(&Actor::visitor()), BTreeSet::from(["all".to_owned()]));
     }
 
     #[test]

@@ -199,3 +199,120 @@ async fn rows_are_assigned_to_people_and_everybody_can_look_at_their_own_alone()
     let answer = rosa.post(&format!("{}/rows/query", crate::STRIKES), &json!({ "states": ["assigned"] })).await;
     assert!(answer.expect_status(422).text.contains("assigned_to"));
 }
+
+#[tokio::test]
+async fn the_log_is_searched_as_if_the_edits_of_others_rows_were_not_in_it() {
+    let node = node().await;
+    let (rosa, rafael) = (node.signed_in(READER).await, node.signed_in(OTHER_READER).await);
+    let mut stream = rosa.events(&format!("{TABLE}/events")).await;
+    stream.wait_for("hello").await;
+    for (column, value) in [("size", "whispered"), ("state", "new"), ("size", "again")] {
+        let edit = update("3", column, json!(value), json!(null));
+        let edit = json!({ "edits": [edit], "source": "grid" });
+        rafael.post(&format!("{TABLE}/edits"), &edit).await.expect_status(200);
+    }
+    // Neither who is at work there is heard.
+    let heard = stream.wait_for("edit").await;
+    assert!(!heard.to_string().contains(OTHER_READER), "{heard}");
+
+    let search = async |query: &str| {
+        let mut found = rosa.get(&format!("{TABLE}/log?limit=1&{query}")).await.expect_status(200).json();
+        found.as_object_mut().expect("an object").remove("position");
+        found
+    };
+    let nothing = json!({ "events": [], "before": null });
+    for query in
+        ["key=3", "key=99", "user=rafael", "user=nobody", "column=state", "user=rafael&column=size", "source=grid"]
+    {
+        assert_eq!(search(query).await, nothing, "{query}");
+    }
+    let plan = async |filter: Value| {
+        rosa.post(&format!("{TABLE}/revert/plan"), &json!({ "filter": filter })).await.expect_status(200).json()
+    };
+    assert_eq!(plan(json!({ "user": "rafael" })).await, plan(json!({ "user": "nobody" })).await);
+    assert_eq!(plan(json!({ "key": "3" })).await["events"], 0);
+
+    // One's own are found among them, one page after the other.
+    for value in ["big", "bigger"] {
+        rosa.post(
+            &format!("{TABLE}/edits"),
+            &json!({ "edits": [{ "action": "update", "key": "1", "column": "size", "value": value }] }),
+        )
+        .await
+        .expect_status(200);
+    }
+    let first = search("column=size").await;
+    assert_eq!(first["events"][0]["value"], "bigger", "{first}");
+    let second = search(&format!("column=size&before={}", first["before"])).await;
+    assert_eq!(second["events"][0]["value"], "big", "{second}");
+    assert_eq!(search(&format!("column=size&before={}", second["before"])).await, nothing);
+}
+
+#[tokio::test]
+async fn scenarios_tell_only_those_of_a_table_who_see_all_its_rows() {
+    let permissions = "name = \"Team\"\n[permissions.groups]\neveryone = [\"read_content\", \"run_scenarios\"]\n";
+    let node = node().await;
+    node.write("projects/TEAM/project.toml", permissions);
+    let (rosa, admin) = (node.signed_in(READER).await, node.signed_in(ADMIN).await);
+    let scenarios = "/api/v1/projects/TEAM/scenarios";
+    let start = format!("{scenarios}/commit_edits_tasks/runs");
+    let run = admin.post(&start, &json!({})).await.expect_status(202).json();
+    let run = format!("/api/v1/projects/TEAM/runs/{}", run["id"].as_str().expect("an id"));
+    admin.get(&run).await.expect_status(200);
+
+    // The new permissions hold when she may look at scenarios at all.
+    let listed = loop {
+        let answer = rosa.get(scenarios).await;
+        if answer.status == 200 {
+            break answer.json();
+        }
+    };
+    assert_eq!(listed, json!({ "scenarios": [] }));
+    assert_eq!(rosa.get("/api/v1/projects/TEAM/runs").await.expect_status(200).json(), json!({ "runs": [] }));
+    rosa.get(&run).await.expect_status(404);
+    let there = rosa.post(&start, &json!({})).await.expect_status(404).problem();
+    let gone = rosa.post(&format!("{scenarios}/no_such/runs"), &json!({})).await.expect_status(404).problem();
+    let detail =
+        |problem: &Value| problem["detail"].as_str().expect("a detail").replace("commit_edits_tasks", "no_such");
+    assert_eq!(detail(&there), detail(&gone));
+    assert_eq!(admin.get(scenarios).await.expect_status(200).json()["scenarios"].as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_original_is_told_to_those_alone_who_may_read_it() {
+    let node = node().await;
+    let (rosa, admin) = (node.signed_in(READER).await, node.signed_in(ADMIN).await);
+    for (rows, told) in [
+        ("3,rafael,open,secret,\n3,rafael,open,secret,\n", "`3`"),
+        ("confidential,rafael,open,secret,\n", "confidential"),
+    ] {
+        node.write("data/TEAM/tasks.csv", &format!("id,owner,state,size,note\n1,rosa,open,small,\n{rows}"));
+        let answer = rosa.get(TABLE).await;
+        assert_eq!(answer.status, 503, "{}", answer.text);
+        assert!(!answer.problem().to_string().contains(told), "{}", answer.text);
+        let answer = admin.get(TABLE).await.expect_status(409);
+        assert!(answer.problem()["detail"].as_str().is_some_and(|detail| detail.contains(told)), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_is_nobody_whose_rows_there_could_be() {
+    let node = stet_testkit::Setup::default()
+        .file("projects/OPEN/project.toml", "name = \"Open\"\n[permissions.groups]\neveryone = [\"read_dashboards\"]\n")
+        .file("projects/OPEN/datasets/wishes.toml", "path = \"wishes.csv\"\nkey = [\"id\"]\n")
+        .file(
+            "projects/OPEN/webapps/wishes.toml",
+            "original = \"wishes\"\n[[editable]]\ncolumn = \"wish\"\n[rows]\nsee = \"owner = current_user\"\n\
+             [access]\npublic = \"edit\"\n",
+        )
+        .file("data/OPEN/wishes.csv", "id,owner,wish\n1,none,a\n2,rosa,b\n")
+        .start()
+        .await;
+    let table = "/api/v1/projects/OPEN/webapps/wishes";
+    let visitor = node.visitor();
+    let page = visitor.post(&format!("{table}/rows/query"), &json!({})).await.expect_status(200).json();
+    assert_eq!((&page["total"], &page["rows"]), (&json!(0), &json!([])));
+    let edit = one(update("1", "wish", json!("mine"), json!(null)));
+    let answer = visitor.post(&format!("{table}/edits"), &edit).await.expect_status(200).json();
+    assert_eq!(answer["results"][0]["status"], "refused", "{answer}");
+}
