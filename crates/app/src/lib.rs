@@ -254,6 +254,12 @@ impl App {
         Ok(self.project_sender(&project.key).subscribe())
     }
 
+    /// A number that changes with every commit to the node's database, of this and of any other process: whoever was let in
+    /// may be shut out since. None while it cannot be told.
+    pub fn version(&self) -> Option<i64> {
+        self.inner.node.version().ok()
+    }
+
     /// Whether an actor may hear of an event of a project now.
     pub fn may_hear(&self, actor: &Actor, key: &str, event: &ProjectEvent) -> bool {
         let Ok(project) = self.known_project(actor, key) else { return false };

@@ -6,6 +6,7 @@
 
 mod assets;
 mod auth;
+mod connections;
 mod error;
 mod extract;
 mod handlers;
@@ -21,11 +22,9 @@ mod views;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use stet_app::App;
 use tokio::net::TcpListener;
 
@@ -43,40 +42,46 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let server = state::Server::new(app, Limits::default());
-    let routes = router::build(server.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    // Small answers go out at once: an edit's answer must not wait for an acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot switch delays of a connection off");
-        }
-    });
+    serve_with(app, listener, Limits::default(), shutdown).await
+}
+
+/// As [`serve`], with limits other than the usual ones.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_with(
+    app: App,
+    listener: TcpListener,
+    limits: Limits,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let server = state::Server::new(app, limits);
+    let routes = router::build(server.clone());
     let mut stopping = server.stopping();
-    let stopper = server.clone();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
+    let serving = connections::serve(listener, routes, server.clone());
+    let stopper = async {
         shutdown.await;
-        stopper.stop();
-    });
+        server.stop();
+        std::future::pending::<()>().await
+    };
     let overdue = async move {
         // An error means that the sender is gone: then the server has ended as well.
         let _ = stopping.wait_for(|stopping| *stopping).await;
         tokio::time::sleep(STOP_TIMEOUT).await;
     };
-    let app = server.app.clone();
+    let (app, watcher) = (server.app.clone(), server.clone());
     let shipping = async move {
-        tokio::join!(app.ship_audit(), app.follow_connections(), app.keep_tables_started());
+        tokio::join!(app.ship_audit(), app.follow_connections(), app.keep_tables_started(), watcher.watch_sessions());
         std::future::pending::<()>().await
     };
-    let result = tokio::select! {
-        result = serving => result,
-        () = shipping => Ok(()),
-        () = overdue => {
-            tracing::warn!("some requests did not end in time and were cut off");
-            Ok(())
-        }
-    };
+    tokio::select! {
+        () = serving => {}
+        () = stopper => {}
+        () = shipping => {}
+        () = overdue => tracing::warn!("some requests did not end in time and were cut off"),
+    }
     server.app.shutdown().await;
-    result
+    Ok(())
 }
 
 /// All routes of a node, for a server of one's own or for tests.

@@ -113,6 +113,7 @@ impl Stream {
                 event = feed.receiver.recv() => event,
                 end = self.end() => return end,
             };
+            self.look_at_session().await?;
             // Who has lost the right to the table hears nothing more of it, and everybody hears of what they see alone.
             let viewer = match self.server.app.viewer(&self.actor, &self.project, webapp).await {
                 Ok(viewer) => viewer,
@@ -228,18 +229,25 @@ impl Stream {
             if *self.stopping.borrow_and_update() {
                 return self.goodbye(STOPPING).await;
             }
-            match self.server.actor_of(&self.credential).await {
-                Ok(actor) => self.actor = Actor { address: self.actor.address.take(), ..actor },
-                Err(AppError::NotSignedIn | AppError::SecondFactorDue) => {
-                    return self.goodbye("your session has ended: please sign in again").await;
-                }
-                // A database that does not answer for a moment signs nobody out.
-                Err(error) => tracing::warn!(%error, "cannot look at the session of a live stream"),
-            }
+            self.look_at_session().await?;
             if !self.is_allowed() {
                 return self.goodbye(NO_ACCESS).await;
             }
         }
+    }
+
+    /// Looks who the listener is now: their session may have ended, or they may be in other groups, also by a command at the
+    /// shell. What is known of it is kept as long as nothing was written to the node's database.
+    async fn look_at_session(&mut self) -> Result<(), Over> {
+        match self.server.actor_of(&self.credential).await {
+            Ok(actor) => self.actor = Actor { address: self.actor.address.take(), ..actor },
+            Err(AppError::NotSignedIn | AppError::SecondFactorDue) => {
+                return self.goodbye("your session has ended: please sign in again").await;
+            }
+            // A database that does not answer for a moment signs nobody out.
+            Err(error) => tracing::warn!(%error, "cannot look at the session of a live stream"),
+        }
+        Ok(())
     }
 
     /// Whether what the stream tells of is still there for its listener.

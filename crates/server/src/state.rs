@@ -12,6 +12,9 @@ use uuid::Uuid;
 use crate::error::Problem;
 use crate::metrics::Metrics;
 
+/// How often it is looked whether the node's database was written to.
+const SESSIONS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The limits of a server.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -19,6 +22,11 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// The largest request body of edits, in bytes.
     pub edits_body_bytes_max: usize,
+    /// The most connections that are open.
+    pub connections_max: usize,
+    /// How long a client may take to send the head of a request, and leave a connection unused. Longer than proxies keep
+    /// unused ones, so that it is they who close them.
+    pub head_timeout: Duration,
     /// How long a request may take until its answer begins.
     pub request_timeout: Duration,
     /// How long nothing may arrive of a bundle that is being brought.
@@ -40,6 +48,8 @@ impl Default for Limits {
         Limits {
             body_bytes_max: 1024 * 1024,
             edits_body_bytes_max: 16 * 1024 * 1024,
+            connections_max: 8_192,
+            head_timeout: Duration::from_secs(130),
             request_timeout: Duration::from_secs(60),
             upload_idle_timeout: Duration::from_secs(30),
             uploads_max: 4,
@@ -104,6 +114,22 @@ impl Server {
 
     pub(crate) fn sessions_ended(&self) -> watch::Receiver<u64> {
         self.sessions_ended.subscribe()
+    }
+
+    /// Tells the live streams to look at their sessions whenever something was written to the node's database: by this
+    /// process, or by a command at the shell that shuts somebody out. Never ends.
+    pub(crate) async fn watch_sessions(&self) {
+        let mut look = tokio::time::interval(SESSIONS_LOOK_INTERVAL);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut known = self.app.version();
+        loop {
+            look.tick().await;
+            let version = self.app.version();
+            if version != known {
+                known = version;
+                self.session_ended();
+            }
+        }
     }
 }
 

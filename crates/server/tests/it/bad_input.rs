@@ -178,3 +178,41 @@ async fn settings_that_nothing_could_meet_are_told_and_close_their_table_alone()
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(told)), "{settings}: {problem}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_sends_its_request_too_slowly_is_cut_off() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let node = TestNode::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let limits = stet_server::Limits {
+        head_timeout: std::time::Duration::from_millis(300),
+        connections_max: 2,
+        ..stet_server::Limits::default()
+    };
+    let serving = tokio::spawn(stet_server::serve_with(node.app.clone(), listener, limits, std::future::pending()));
+    // As many as there are places; each goes on sending, and never comes to an end.
+    let slow = (0..2).map(|_| async move {
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.expect("written");
+        let mut rest = Vec::new();
+        // The end, whether it is told or the line is cut.
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    });
+    let slow: Vec<_> = slow.map(|client| tokio::spawn(client)).collect();
+    for client in slow {
+        tokio::time::timeout(std::time::Duration::from_secs(30), client)
+            .await
+            .expect("cut off in time")
+            .expect("no panic");
+    }
+    // The places are free for others.
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    serving.abort();
+}

@@ -100,3 +100,20 @@ async fn one_user_cannot_take_all_streams() {
     assert!(answer.header("retry-after").is_some());
     drop(node.signed_in(OTHER_READER).await.events(path).await);
 }
+
+#[tokio::test]
+async fn who_is_shut_out_at_the_shell_hears_nothing_more_and_the_stream_ends_by_itself() {
+    let node = TestNode::start().await;
+    let rosa = node.signed_in(READER).await;
+    let mut stream = rosa.events(&format!("{STRIKES}/events")).await;
+    stream.wait_for("hello").await;
+    // As `stet user disable` does, in another process: the server is not told.
+    let other = stet_app::App::open(node.folder(), stet_app::Clock::System).await.expect("the node opens");
+    let shell = stet_domain::Actor::shell(stet_domain::Login::new("shell").expect("a login"));
+    other.set_user_disabled(&shell, READER, true).await.expect("disabled");
+    let edit = one(update("9", "comments", json!("after"), json!(null)));
+    node.signed_in(DESIGNER).await.post(&format!("{STRIKES}/edits"), &edit).await.expect_status(200);
+    while let Some(message) = stream.next().await {
+        assert!(message.name != "edit", "{message:?}");
+    }
+}
