@@ -30,14 +30,22 @@ async function authenticator(page: Page): Promise<{ verifies: (does: boolean) =>
 /** Addresses of numbers have no passkeys. */
 const named = (url: string): string => url.replace('127.0.0.1', 'localhost');
 
-async function makePasskey(page: Page, name: string, secret: string): Promise<void> {
+/** Makes a passkey, and gives the recovery codes that come with the first one. */
+async function makePasskey(page: Page, name: string, secret: string): Promise<string[]> {
   await page.goto('/account');
   await page.getByRole('button', { name: 'Add a passkey' }).click();
   await page.getByLabel('A name for it').fill(name);
   await page.getByLabel('Your password').fill(secret);
   await noViolations(page);
   await page.getByRole('button', { name: 'Make it' }).click();
+  // With the first second factor come recovery codes, shown this once.
+  await expect(page.getByText('Your passkey is in force.')).toBeVisible();
+  await noViolations(page);
+  const codes = await page.locator('.codes code').allInnerTexts();
+  await page.getByRole('button', { name: 'I have kept them' }).click();
   await expect(page.getByRole('button', { name: `Remove ${name}` })).toBeVisible();
+  await expect(page.getByText(`Recovery codes left: ${codes.length}`)).toBeVisible();
+  return codes;
 }
 
 for (const colorScheme of ['light', 'dark'] as const) {
@@ -77,6 +85,48 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await expect(page.getByRole('button', { name: 'Remove Laptop' })).toBeHidden();
   });
 }
+
+test('whoever has lost the passkey gets in by a recovery code, and makes new ones', async ({ node, visitor, complaints }) => {
+  complaints.allow(/status of (401|422) .*\/api\/v1\/(session|account\/second-factor)/);
+  const page = await visitor({ baseURL: named(node.url) });
+  await authenticator(page);
+  const signedIn = await page.request.post('/api/v1/session', { data: { login: 'rita', password: node.password('rita') } });
+  expect(signedIn.status()).toBe(200);
+  const [first = '', second = ''] = await makePasskey(page, 'Phone', node.password('rita'));
+
+  // Another computer, where the passkey is not.
+  const other = await visitor({ baseURL: named(node.url) });
+  const password = async (): Promise<void> => {
+    await other.goto('/signin');
+    await other.locator('[name=username]').fill('rita');
+    await other.locator('[name=password]').fill(node.password('rita'));
+    await other.getByRole('button', { name: 'Sign in' }).click();
+    await other.getByRole('button', { name: 'Use a recovery code' }).click();
+    await expect(other.getByLabel('Recovery code')).toBeFocused();
+  };
+  await password();
+  await noViolations(other);
+  await other.getByLabel('Recovery code').fill('not-a-code');
+  await other.keyboard.press('Enter');
+  await expect(other.getByRole('alert').filter({ hasText: 'This code is not right' })).toBeVisible();
+  await other.getByLabel('Recovery code').fill(first);
+  await other.keyboard.press('Enter');
+  await expect(other.getByRole('button', { name: /^Account of Rita/ })).toBeVisible();
+
+  await other.goto('/account');
+  await expect(other.getByText('Recovery codes left: 9')).toBeVisible();
+  await other.getByRole('button', { name: 'Make new recovery codes' }).click();
+  await other.getByLabel('Your password').fill(node.password('rita'));
+  await noViolations(other);
+  await other.getByRole('button', { name: 'Make them' }).click();
+  await expect(other.getByText('Only these open now.')).toBeVisible();
+  await other.getByRole('button', { name: 'I have kept them' }).click();
+  await expect(other.getByText('Recovery codes left: 10')).toBeVisible();
+  const old = await other.request.post('/api/v1/session', {
+    data: { login: 'rita', password: node.password('rita'), code: second },
+  });
+  expect(old.status()).toBe(401);
+});
 
 test('a bundle is approved with a passkey, and then activated', async ({ node, visitor, complaints, api }) => {
   complaints.allow(/status of 404 .*\/api\/v1\/projects\/BIRDSTRIKES\)$/);

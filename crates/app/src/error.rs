@@ -15,10 +15,14 @@ pub enum AppError {
     #[error("this login and password do not match")]
     WrongCredentials,
     /// The password is right, and the second factor is missing: what will do.
-    #[error("{}", if .0.codes { "type the code that your app shows, or a recovery code" } else { "use your passkey" })]
+    #[error("{}", match (.0.codes, .0.recovery_codes) {
+        (true, _) => "type the code that your app shows, or a recovery code",
+        (false, true) => "use your passkey, or a recovery code",
+        (false, false) => "use your passkey",
+    })]
     SecondFactorNeeded(Box<SecondFactorAsked>),
     /// The code is none, was used before, or is of another time.
-    #[error("this code is not right, or was used before: type the one that your app shows now")]
+    #[error("this code is not right, or was used before")]
     WrongCode,
     /// The node asks for a second factor, and the user has not set one up.
     #[error("set up a second factor first: this node asks you for one")]

@@ -1,5 +1,5 @@
 //! The second factor: codes of an app on the user's phone (TOTP, RFC 6238: SHA-1, six digits, 30 seconds, as all such apps
-//! make them), and recovery codes for when the phone is gone.
+//! make them), and recovery codes for when the phone, or the device with the passkey, is gone.
 //!
 //! A code is good for its half minute and for the one before and after, since clocks differ; and it is good once. What the
 //! codes are made of is sealed by the node's key; recovery codes are kept as hashes.
@@ -59,6 +59,8 @@ pub struct SecondFactorState {
 pub struct SecondFactorAsked {
     /// Whether a code will do.
     pub codes: bool,
+    /// Whether there are recovery codes left, one of which will do.
+    pub recovery_codes: bool,
     /// What a passkey has to answer, if one will do.
     pub passkey: Option<PasskeyRequest>,
 }
@@ -81,10 +83,9 @@ impl App {
     pub async fn second_factor(&self, actor: &Actor) -> Result<SecondFactorState, AppError> {
         require_user(actor)?;
         let factor = self.inner.node.second_factor(&actor.login).await?;
-        let since = factor.as_ref().and_then(|factor| factor.confirmed_at);
         Ok(SecondFactorState {
-            since,
-            recovery_codes: factor.filter(|_| since.is_some()).map_or(0, |factor| factor.recovery_codes),
+            since: factor.and_then(|factor| factor.confirmed_at),
+            recovery_codes: self.inner.node.recovery_codes(&actor.login).await?,
             passkeys: self.inner.node.passkeys(&actor.login).await?.len(),
             required: self.asks_for_second_factor(actor.profile),
         })
@@ -138,11 +139,32 @@ impl App {
             self.count_wrong_code(&actor.login, entry).await?;
             return Err(AppError::Invalid(WRONG_CODE.to_owned()));
         };
-        let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| recovery_code()).collect();
-        let hashes = codes.iter().map(|code| recovery_hash(code)).collect();
+        let (codes, hashes) = new_recovery_codes();
         let session = secret_hash(session);
         let node = self.inner.node.audited(entry);
         node.confirm_second_factor(&actor.login, factor.sealed_secret, step, hashes, session, now).await?;
+        Ok(codes)
+    }
+
+    /// Gives the actor new recovery codes, which are shown this once. The ones before open nothing any more.
+    ///
+    /// # Errors
+    /// When the password is not the actor's, or there is no second factor that they could stand in for.
+    pub async fn renew_recovery_codes(
+        &self,
+        actor: &Actor,
+        session: &str,
+        password: String,
+    ) -> Result<Vec<String>, AppError> {
+        require_user(actor)?;
+        let entry = self.entry(actor, "second_factor.recovery_codes", format!("user {}", actor.login), "");
+        self.check_own_password(actor, session, password, entry.clone()).await?;
+        let state = self.second_factor(actor).await?;
+        if state.since.is_none() && state.passkeys == 0 {
+            return Err(AppError::Conflict("you have no second factor: set one up first".to_owned()));
+        }
+        let (codes, hashes) = new_recovery_codes();
+        self.inner.node.audited(entry).renew_recovery_codes(&actor.login, hashes).await?;
         Ok(codes)
     }
 
@@ -227,7 +249,11 @@ impl App {
             };
         }
         let Some(code) = code.map(str::trim).filter(|code| !code.is_empty()) else {
-            let asked = SecondFactorAsked { codes: factor.is_some(), passkey: self.ask_for_passkey(login).await? };
+            let asked = SecondFactorAsked {
+                codes: factor.is_some(),
+                recovery_codes: self.inner.node.recovery_codes(login).await? > 0,
+                passkey: self.ask_for_passkey(login).await?,
+            };
             return Err(AppError::SecondFactorNeeded(Box::new(asked)));
         };
         self.check_code_attempts(login).await?;
@@ -236,14 +262,13 @@ impl App {
             // The same code again is somebody's who looked on.
             Some(step) => self.inner.node.take_step(login, step).await?,
             None => {
-                let hash = recovery_hash(code);
-                let mut used = entry.clone();
-                used.action = "second_factor.recovery".to_owned();
-                used.outcome = AuditOutcome::Done;
-                let left = factor.as_ref().map_or(0, |factor| factor.recovery_codes.saturating_sub(1));
-                used.detail = format!("{left} are left");
-                let taken = self.inner.node.take_recovery_code(login, hash, self.inner.clock.now()).await?;
+                let node = &self.inner.node;
+                let taken = node.take_recovery_code(login, recovery_hash(code), self.inner.clock.now()).await?;
                 if taken {
+                    let mut used = entry.clone();
+                    used.action = "second_factor.recovery".to_owned();
+                    used.outcome = AuditOutcome::Done;
+                    used.detail = format!("{} are left", node.recovery_codes(login).await?);
                     self.note(used).await?;
                 }
                 taken
@@ -308,6 +333,13 @@ fn code_at(secret: &[u8], step: u64) -> String {
 /// Whether two texts are the same, in a time that tells nothing of them.
 fn is_same(left: &str, right: &str) -> bool {
     left.len() == right.len() && left.bytes().zip(right.bytes()).fold(0, |all, (left, right)| all | (left ^ right)) == 0
+}
+
+/// New recovery codes, and what is kept of them.
+pub(crate) fn new_recovery_codes() -> (Vec<String>, Vec<TokenHash>) {
+    let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| recovery_code()).collect();
+    let hashes = codes.iter().map(|code| recovery_hash(code)).collect();
+    (codes, hashes)
 }
 
 /// A new recovery code, in groups of four that are easily read.

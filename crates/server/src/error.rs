@@ -155,7 +155,8 @@ impl From<AppError> for Problem {
             AppError::SecondFactorNeeded(asked) => {
                 let passkey = asked.passkey.as_ref().map(request_options);
                 let problem = Problem::new(StatusCode::UNAUTHORIZED, "second-factor", detail);
-                problem.with("codes", asked.codes).with("passkey", passkey)
+                let problem = problem.with("codes", asked.codes).with("recovery_codes", asked.recovery_codes);
+                problem.with("passkey", passkey)
             }
             AppError::WrongCode => Problem::new(StatusCode::UNAUTHORIZED, "wrong-code", detail),
             AppError::SecondFactorDue => Problem::new(StatusCode::FORBIDDEN, "second-factor-due", detail),

@@ -41,6 +41,7 @@ use crate::views::ProblemView;
         account::second_factor,
         account::begin_second_factor,
         account::confirm_second_factor,
+        account::renew_recovery_codes,
         account::remove_second_factor,
         passkeys::list,
         passkeys::add,

@@ -49,6 +49,7 @@ fn routes(limits: &Limits) -> Vec<Route> {
         get("/api/v1/account/second-factor", account::second_factor),
         post("/api/v1/account/second-factor", account::begin_second_factor),
         post("/api/v1/account/second-factor/confirm", account::confirm_second_factor),
+        post("/api/v1/account/second-factor/recovery-codes", account::renew_recovery_codes),
         post("/api/v1/account/second-factor/remove", account::remove_second_factor),
         get("/api/v1/account/passkeys", passkeys::list),
         post("/api/v1/account/passkeys", passkeys::add),

@@ -63,6 +63,7 @@ export interface SecondFactorState {
   in_force: boolean;
   since: string | null;
   recovery_codes: number;
+  passkeys: number;
   required: boolean;
 }
 
@@ -151,6 +152,8 @@ export const adminApi = {
     call('POST', '/account/second-factor', { body: { password } }),
   confirmSecondFactor: (code: string): Promise<{ recovery_codes: string[] }> =>
     call('POST', '/account/second-factor/confirm', { body: { code } }),
+  renewRecoveryCodes: (password: string): Promise<{ recovery_codes: string[] }> =>
+    call('POST', '/account/second-factor/recovery-codes', { body: { password } }),
   removeSecondFactor: (password: string): Promise<void> =>
     call('POST', '/account/second-factor/remove', { body: { password } }),
   myTokens: (signal?: AbortSignal): Promise<{ tokens: Token[] }> => call('GET', '/account/tokens', { signal }),

@@ -104,8 +104,8 @@ export const passkeyApi = {
   remove: (id: string, password: string): Promise<void> =>
     call('POST', `/account/passkeys/${part(id)}/remove`, { body: { password } }),
 
-  /** Asks the person to make a passkey, and adds it. */
-  async make(name: string, password: string): Promise<void> {
+  /** Asks the person to make a passkey, and adds it. Whoever had no recovery codes gets some. */
+  async make(name: string, password: string): Promise<{ recovery_codes: string[] }> {
     const { public_key: options } = await call<{ public_key: CreationOptions }>('POST', '/account/passkeys/begin', {
       body: { password },
     });
@@ -123,7 +123,7 @@ export const passkeyApi = {
       throw explained(error);
     }
     const answer = made.response as AuthenticatorAttestationResponse;
-    await call('POST', '/account/passkeys', {
+    return call('POST', '/account/passkeys', {
       body: { name, client_data: textOf(answer.clientDataJSON), attestation: textOf(answer.attestationObject) },
     });
   },

@@ -23,7 +23,7 @@ use crate::App;
 use crate::clock::after_s;
 use crate::error::AppError;
 use crate::password::secret_hash;
-use crate::second_factor::require_user;
+use crate::second_factor::{new_recovery_codes, require_user};
 
 /// How long a question may take to be answered, in seconds.
 const ANSWER_WITHIN_S: i64 = 5 * 60;
@@ -183,11 +183,12 @@ impl App {
         })
     }
 
-    /// Adds the passkey that a browser made. Sessions that were begun with the password alone end, but for this one.
+    /// Adds the passkey that a browser made. Sessions that were begun with the password alone end, but for this one. Whoever
+    /// has no recovery codes gets some, which are shown this once: the device may be lost.
     ///
     /// # Errors
     /// When it was not asked for, is not what was asked for, or is known already.
-    pub async fn add_passkey(&self, actor: &Actor, session: &str, new: NewPasskey) -> Result<(), AppError> {
+    pub async fn add_passkey(&self, actor: &Actor, session: &str, new: NewPasskey) -> Result<Vec<String>, AppError> {
         require_user(actor)?;
         let site = self.site()?;
         let name = new.name.trim().to_owned();
@@ -220,7 +221,13 @@ impl App {
             created_at: now,
             last_used_at: None,
         };
-        Ok(self.inner.node.audited(entry).add_passkey(&actor.login, passkey, secret_hash(session)).await?)
+        let node = &self.inner.node;
+        let (codes, hashes) = match node.recovery_codes(&actor.login).await? {
+            0 => new_recovery_codes(),
+            _ => (Vec::new(), Vec::new()),
+        };
+        node.audited(entry).add_passkey(&actor.login, passkey, hashes, secret_hash(session)).await?;
+        Ok(codes)
     }
 
     /// Takes one of the actor's passkeys away.

@@ -129,6 +129,23 @@ pub(crate) async fn confirm_second_factor(
     Ok(Json(RecoveryCodesView { recovery_codes }))
 }
 
+/// Make new recovery codes, which the answer shows this once. The ones before open nothing any more.
+#[utoipa::path(post, path = "/api/v1/account/second-factor/recovery-codes", tag = "account", request_body = PasswordBody,
+    responses(
+        (status = 200, description = "The new ones", body = RecoveryCodesView),
+        (status = 409, description = "There is no second factor"),
+        (status = 422, description = "The password is another one"),
+    ))]
+pub(crate) async fn renew_recovery_codes(
+    State(server): Shared,
+    signed: Signed,
+    Body(body): Body<PasswordBody>,
+) -> Answer<RecoveryCodesView> {
+    let secret = signed.credential.secret();
+    let recovery_codes = server.app.renew_recovery_codes(&signed.actor, secret, body.password).await?;
+    Ok(Json(RecoveryCodesView { recovery_codes }))
+}
+
 /// Take one's second factor away.
 #[utoipa::path(post, path = "/api/v1/account/second-factor/remove", tag = "account", request_body = PasswordBody,
     responses(

@@ -8,7 +8,7 @@ use super::{Answer, Shared};
 use crate::auth::{New, Signed};
 use crate::error::Problem;
 use crate::extract::{Body, Path};
-use crate::views::account::PasswordBody;
+use crate::views::account::{PasswordBody, RecoveryCodesView};
 use crate::views::passkey::{
     ApprovalRequestView, NewApprovalBody, NewPasskeyBody, PasskeyCreationView, PasskeyView, PasskeysView,
 };
@@ -36,19 +36,20 @@ pub(crate) async fn begin(
     Ok(Json(server.app.begin_passkey(&signed.actor, secret, body.password).await?.into()))
 }
 
-/// Add the passkey that the browser made. Sessions that were begun with the password alone end, but for this one.
+/// Add the passkey that the browser made. Sessions that were begun with the password alone end, but for this one. The answer
+/// has recovery codes, this once, if there were none.
 #[utoipa::path(post, path = "/api/v1/account/passkeys", tag = "account", request_body = NewPasskeyBody, responses(
-    (status = 201, description = "Added"),
+    (status = 201, description = "Added", body = RecoveryCodesView),
     (status = 422, description = "It is not what was asked for"),
 ))]
 pub(crate) async fn add(
     State(server): Shared,
     New { signed, .. }: New,
     Body(body): Body<NewPasskeyBody>,
-) -> Result<StatusCode, Problem> {
-    server.app.add_passkey(&signed.actor, signed.credential.secret(), body.into()).await?;
+) -> Result<(StatusCode, Json<RecoveryCodesView>), Problem> {
+    let recovery_codes = server.app.add_passkey(&signed.actor, signed.credential.secret(), body.into()).await?;
     server.session_ended();
-    Ok(StatusCode::CREATED)
+    Ok((StatusCode::CREATED, Json(RecoveryCodesView { recovery_codes })))
 }
 
 /// Take one of one's passkeys away.

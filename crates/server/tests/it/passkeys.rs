@@ -15,11 +15,21 @@ fn shell() -> Actor {
     Actor::shell(Login::new("shell").expect("a login"))
 }
 
-/// Makes a passkey of whoever is signed in, and gives its public key.
-async fn enrol(client: &Client, authenticator: &Authenticator, name: &str) -> String {
+/// Makes a passkey of whoever is signed in, and gives the recovery codes that came with it.
+async fn make(client: &Client, authenticator: &Authenticator, name: &str) -> Vec<String> {
     let body = json!({ "password": PASSWORD });
     let begun = client.post(&format!("{PASSKEYS}/begin"), &body).await.expect_status(200).json();
-    client.post(PASSKEYS, &authenticator.make(name, &begun["public_key"])).await.expect_status(201);
+    codes_of(&client.post(PASSKEYS, &authenticator.make(name, &begun["public_key"])).await.expect_status(201).json())
+}
+
+fn codes_of(answer: &Value) -> Vec<String> {
+    let codes = answer["recovery_codes"].as_array().expect("recovery codes");
+    codes.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Makes a passkey of whoever is signed in, and gives its public key.
+async fn enrol(client: &Client, authenticator: &Authenticator, name: &str) -> String {
+    make(client, authenticator, name).await;
     let listed = client.get(PASSKEYS).await.expect_status(200).json();
     let passkeys = listed["passkeys"].as_array().expect("passkeys");
     let mine = passkeys.iter().find(|passkey| passkey["name"] == name).expect("the passkey");
@@ -96,6 +106,60 @@ async fn a_passkey_is_asked_for_beside_the_password_and_an_answer_is_good_once()
     reader.post(&remove, &wrong).await.expect_status(422).problem();
     reader.post(&remove, &json!({ "password": PASSWORD })).await.expect_status(204);
     node.visitor().sign_in(READER, PASSWORD).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn whoever_has_lost_the_only_passkey_gets_in_by_a_recovery_code_once() {
+    let node = TestNode::start().await;
+    let reader = node.signed_in(READER).await;
+    let (factor, renew) = ("/api/v1/account/second-factor", "/api/v1/account/second-factor/recovery-codes");
+    let password = json!({ "password": PASSWORD });
+    reader.post(renew, &password).await.expect_status(409).problem();
+    let (laptop, phone) = (Authenticator::new(1), Authenticator::new(2));
+    let codes = make(&reader, &laptop, "laptop").await;
+    assert_eq!(codes.len(), 10);
+    // There are some: another passkey shows none again.
+    assert_eq!(make(&reader, &phone, "phone").await, Vec::<String>::new());
+
+    let sign_in = async |code: &str| {
+        let body = json!({ "login": READER, "password": PASSWORD, "code": code });
+        node.visitor().post(SESSION, &body).await
+    };
+    let problem = node.visitor().sign_in(READER, PASSWORD).await.expect_status(401).problem();
+    assert_eq!((&problem["codes"], &problem["recovery_codes"]), (&json!(false), &json!(true)), "{problem}");
+    sign_in(&codes[0]).await.expect_status(200);
+    sign_in(&codes[0]).await.expect_status(401).problem();
+    sign_in("000000").await.expect_status(401).problem();
+    assert_eq!(reader.get(factor).await.expect_status(200).json()["recovery_codes"], 9);
+    let wrong = json!({ "login": READER, "password": "wrong", "code": codes[1] });
+    node.visitor().post(SESSION, &wrong).await.expect_status(401);
+
+    // New ones take the place of all earlier ones, and the password is asked for.
+    reader.post(renew, &json!({ "password": "wrong" })).await.expect_status(422).problem();
+    node.visitor().post(renew, &password).await.expect_status(401);
+    let renewed = codes_of(&reader.post(renew, &password).await.expect_status(200).json());
+    assert_eq!(renewed.len(), 10);
+    sign_in(&codes[1]).await.expect_status(401).problem();
+    sign_in(&renewed[1].to_uppercase()).await.expect_status(200);
+
+    // They go with the last passkey, and are in no file as they are typed.
+    for key in [&laptop, &phone] {
+        assert_ne!(reader.get(factor).await.json()["recovery_codes"], 0);
+        reader.post(&format!("{PASSKEYS}/{}/remove", key.id()), &password).await.expect_status(204);
+    }
+    assert_eq!(reader.get(factor).await.json()["recovery_codes"], 0);
+    node.visitor().sign_in(READER, PASSWORD).await.expect_status(200);
+    let trail = node.signed_in(ADMIN).await.get("/api/v1/audit?user=rosa").await.expect_status(200).text;
+    for told in ["second_factor.recovery", "9 are left", "second_factor.recovery_codes"] {
+        assert!(trail.contains(told), "{told}: {trail}");
+    }
+    for file in ["node.sqlite", "node.sqlite-wal"] {
+        let bytes = std::fs::read(node.folder().join(file)).unwrap_or_default();
+        for code in codes.iter().chain(&renewed) {
+            assert!(!bytes.windows(code.len()).any(|found| found == code.as_bytes()), "{file}");
+            assert!(!trail.contains(code.as_str()));
+        }
+    }
 }
 
 #[tokio::test]

@@ -174,6 +174,7 @@ fn body(route: &str, row: usize) -> Value {
         }
         "POST /api/v1/account/password" => json!({ "current_password": "x", "new_password": "a new password" }),
         "POST /api/v1/account/second-factor"
+        | "POST /api/v1/account/second-factor/recovery-codes"
         | "POST /api/v1/account/second-factor/remove"
         | "POST /api/v1/account/passkeys/begin"
         | "POST /api/v1/account/passkeys/{passkey}/remove" => {

@@ -165,3 +165,24 @@ async fn a_second_factor_is_begun_removed_and_reset_by_those_who_may() {
     admin.send(reset(&admin)).await.expect_status(404);
     node.signed_in(READER).await;
 }
+
+#[tokio::test]
+async fn new_recovery_codes_take_the_place_of_the_old_ones() {
+    let node = node("").await;
+    let reader = node.signed_in(READER).await;
+    let (_, codes) = enrol(&node, &reader).await;
+    let renew = format!("{FACTOR}/recovery-codes");
+    let answer = reader.post(&renew, &json!({ "password": PASSWORD })).await.expect_status(200).json();
+    let renewed: Vec<&str> =
+        answer["recovery_codes"].as_array().expect("codes").iter().filter_map(Value::as_str).collect();
+    assert_eq!(renewed.len(), 10);
+    node.visitor().post(SESSION, &body(Some(&codes[0]))).await.expect_status(401);
+    node.visitor().post(SESSION, &body(Some(renewed[0]))).await.expect_status(200);
+    assert_eq!(reader.get(FACTOR).await.json()["recovery_codes"], 9);
+    // A token with less than all rights makes none.
+    let shell = Actor::shell(Login::new("shell").expect("a login"));
+    let scopes = stet_domain::access::Scopes::of(&[stet_domain::access::Scope::Read]);
+    let token = stet_app::NewToken { login: READER.to_owned(), name: "few".to_owned(), days: None, scopes };
+    let token = node.visitor().with_token(&node.app.add_token(&shell, token).await.expect("a token"));
+    token.post(&renew, &json!({ "password": PASSWORD })).await.expect_status(403);
+}

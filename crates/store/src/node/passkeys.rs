@@ -3,6 +3,7 @@
 use rusqlite::Row;
 use stet_domain::{LogDate, Login};
 
+use super::second_factors::{drop_needless_recovery_codes, replace_recovery_codes};
 use super::{NodeDatabase, TokenHash, date, date_or_none, limit_of};
 use crate::error::StoreError;
 
@@ -52,11 +53,13 @@ impl NodeDatabase {
     }
 
     /// Adds a passkey of a user. Sessions that were begun with the password alone end, but for this one, which counts as one
-    /// with a second factor from now on. Fails with `Unusable` when the passkey is known, whosever it is.
+    /// with a second factor from now on. Recovery codes, if there are any, take the place of those that the user had. Fails
+    /// with `Unusable` when the passkey is known, whosever it is.
     pub async fn add_passkey(
         &self,
         login: &Login,
         passkey: StoredPasskey,
+        recovery_codes: Vec<TokenHash>,
         session: TokenHash,
     ) -> Result<(), StoreError> {
         let login = login.clone();
@@ -75,6 +78,9 @@ impl NodeDatabase {
             )?;
             if added == 0 {
                 return Err(StoreError::Unusable("this passkey is known on this node already".to_owned()).into());
+            }
+            if !recovery_codes.is_empty() {
+                replace_recovery_codes(transaction, &login, &recovery_codes)?;
             }
             transaction.execute("UPDATE sessions SET method = 'second_factor' WHERE token_hash = ?1", [session.0])?;
             transaction.execute("DELETE FROM sessions WHERE login = ?1 AND method = 'password'", [login.as_str()])?;
@@ -98,12 +104,14 @@ impl NodeDatabase {
         .await
     }
 
-    /// Takes a passkey of a user away. Whether it was there.
+    /// Takes a passkey of a user away, and the recovery codes with the last second factor. Whether it was there.
     pub async fn remove_passkey(&self, login: &Login, credential_id: &[u8]) -> Result<bool, StoreError> {
         let (login, credential_id) = (login.clone(), credential_id.to_owned());
         self.write(move |transaction| {
             let sql = "DELETE FROM passkeys WHERE login = ?1 AND credential_id = ?2";
-            Ok(transaction.execute(sql, (login.as_str(), credential_id))? > 0)
+            let removed = transaction.execute(sql, (login.as_str(), credential_id))?;
+            drop_needless_recovery_codes(transaction, &login)?;
+            Ok(removed > 0)
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! Second factors: what makes a user's codes, as sealed bytes, and the hashes of recovery codes.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Transaction};
 use stet_domain::{LogDate, Login};
 
 use super::{NodeDatabase, SealedBytes, TokenHash, date, date_or_none};
@@ -35,8 +35,6 @@ pub struct SecondFactor {
     pub created_at: LogDate,
     /// When its user showed the first code; none as long as it is not in force.
     pub confirmed_at: Option<LogDate>,
-    /// How many recovery codes are left.
-    pub recovery_codes: u32,
 }
 
 impl NodeDatabase {
@@ -45,16 +43,13 @@ impl NodeDatabase {
         let login = login.clone();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT sealed_secret, created_at, confirmed_at,
-                   (SELECT count(*) FROM recovery_codes AS code WHERE code.login = factor.login AND used_at IS NULL)
-                 FROM second_factors AS factor WHERE login = ?1",
+                "SELECT sealed_secret, created_at, confirmed_at FROM second_factors WHERE login = ?1",
             )?;
             let found = statement.query_row([login.as_str()], |row| {
                 Ok(SecondFactor {
                     sealed_secret: SealedBytes(row.get(0)?),
                     created_at: date(row, 1)?,
                     confirmed_at: date_or_none(row, 2)?,
-                    recovery_codes: row.get(3)?,
                 })
             });
             Ok(found.optional()?)
@@ -104,12 +99,7 @@ impl NodeDatabase {
             if confirmed == 0 {
                 return Err(StoreError::Unusable("begin the second factor again".to_owned()).into());
             }
-            transaction.execute("DELETE FROM recovery_codes WHERE login = ?1", [login.as_str()])?;
-            let mut statement =
-                transaction.prepare_cached("INSERT INTO recovery_codes (code_hash, login) VALUES (?1, ?2)")?;
-            for code in recovery_codes {
-                statement.execute((code.0, login.as_str()))?;
-            }
+            replace_recovery_codes(transaction, &login, &recovery_codes)?;
             // Whoever had only the password is out; the session in which the code was shown goes on.
             transaction.execute("UPDATE sessions SET method = 'second_factor' WHERE token_hash = ?1", [session.0])?;
             transaction.execute("DELETE FROM sessions WHERE login = ?1 AND method = 'password'", [login.as_str()])?;
@@ -127,6 +117,29 @@ impl NodeDatabase {
                 (login.as_str(), step_of(step)),
             )?;
             Ok(taken > 0)
+        })
+        .await
+    }
+
+    /// How many recovery codes of a user are left.
+    pub async fn recovery_codes(&self, login: &Login) -> Result<u32, StoreError> {
+        let login = login.clone();
+        self.read(move |connection| {
+            let sql = "SELECT count(*) FROM recovery_codes WHERE login = ?1 AND used_at IS NULL";
+            Ok(connection.prepare_cached(sql)?.query_row([login.as_str()], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// Gives a user new recovery codes in the place of all that there were. Fails with `Unusable` when the user has no second
+    /// factor in force that they could stand in for.
+    pub async fn renew_recovery_codes(&self, login: &Login, codes: Vec<TokenHash>) -> Result<(), StoreError> {
+        let login = login.clone();
+        self.write(move |transaction| {
+            if !has_second_factor(transaction, &login)? {
+                return Err(StoreError::Unusable("you have no second factor: set one up first".to_owned()).into());
+            }
+            Ok(replace_recovery_codes(transaction, &login, &codes)?)
         })
         .await
     }
@@ -156,15 +169,48 @@ impl NodeDatabase {
         .await
     }
 
-    /// Takes a user's codes and recovery codes away. Whether there were some.
+    /// Takes a user's codes away, and the recovery codes unless there are passkeys that they stand in for. Whether there
+    /// were some.
     pub async fn remove_second_factor(&self, login: &Login) -> Result<bool, StoreError> {
         let login = login.clone();
         self.write(move |transaction| {
-            transaction.execute("DELETE FROM recovery_codes WHERE login = ?1", [login.as_str()])?;
-            Ok(transaction.execute("DELETE FROM second_factors WHERE login = ?1", [login.as_str()])? > 0)
+            let removed = transaction.execute("DELETE FROM second_factors WHERE login = ?1", [login.as_str()])?;
+            drop_needless_recovery_codes(transaction, &login)?;
+            Ok(removed > 0)
         })
         .await
     }
+}
+
+/// Puts recovery codes in the place of all that a user had.
+pub(super) fn replace_recovery_codes(
+    transaction: &Transaction<'_>,
+    login: &Login,
+    codes: &[TokenHash],
+) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM recovery_codes WHERE login = ?1", [login.as_str()])?;
+    let mut statement = transaction.prepare_cached("INSERT INTO recovery_codes (code_hash, login) VALUES (?1, ?2)")?;
+    for code in codes {
+        statement.execute((code.0, login.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Takes the recovery codes of a user away who has no second factor in force any more.
+pub(super) fn drop_needless_recovery_codes(transaction: &Transaction<'_>, login: &Login) -> rusqlite::Result<()> {
+    if !has_second_factor(transaction, login)? {
+        transaction.execute("DELETE FROM recovery_codes WHERE login = ?1", [login.as_str()])?;
+    }
+    Ok(())
+}
+
+fn has_second_factor(transaction: &Transaction<'_>, login: &Login) -> rusqlite::Result<bool> {
+    transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM second_factors WHERE login = ?1 AND confirmed_at IS NOT NULL)
+             OR EXISTS (SELECT 1 FROM passkeys WHERE login = ?1)",
+        [login.as_str()],
+        |row| row.get(0),
+    )
 }
 
 const IN_FORCE: &str = "a second factor is in force already: take it away first";
