@@ -30,6 +30,16 @@ pub(crate) enum Access {
     Read,
 }
 
+/// Makes an empty file that nobody but its owner reads, if there is none; SQLite gives its journals the same rights.
+pub(crate) fn create_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // Whatever else is wrong with the path is told by opening it.
+    let _ = options.open(path);
+}
+
 /// Opens a SQLite file. Writers use a write-ahead log and wait for the disk at every commit.
 pub(crate) fn open(path: &Path, access: Access, busy_timeout_ms: u64) -> Result<Connection, StoreError> {
     // Without SQLITE_OPEN_URI no part of a path has a meaning of its own.

@@ -102,6 +102,7 @@ impl NodeDatabase {
     /// every write then fails. `now` becomes the creation date of a new one. Fails with `CannotOpen`, `NotADatabase`,
     /// `ReadOnly`, or `NewerVersion` if a later version of Stet has used it.
     pub fn open(path: &Path, now: LogDate) -> Result<NodeDatabase, StoreError> {
+        sqlite::create_private(path);
         let opened = sqlite::open(path, Access::Create, BUSY_TIMEOUT_MS)
             .and_then(|mut connection| schema::migrate(path, &mut connection, now));
         if let Err(error) = opened

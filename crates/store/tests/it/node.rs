@@ -451,3 +451,18 @@ async fn a_trail_that_was_rewritten_with_all_its_hashes_has_not_the_roots_that_w
     let forked = database.verify_audit(roots).await.unwrap();
     assert_eq!((forked.altered, forked.forked), (None, vec![4, 5]), "only the checkpoints tell");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_database_is_read_by_nobody_but_its_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("node.sqlite");
+    let database = NodeDatabase::open(&path, micros(1)).expect("a database");
+    database.meta().await.expect("what node it is");
+    for name in ["node.sqlite", "node.sqlite-wal", "node.sqlite-shm"] {
+        let mode = std::fs::metadata(folder.path().join(name)).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}");
+    }
+}
