@@ -1,6 +1,7 @@
 //! Groups of users: what permissions are given to.
 
 use stet_domain::access::{DESIGNERS, EVERYONE};
+use stet_domain::name::looks_reserved;
 use stet_domain::{Actor, GroupName};
 use stet_store::node::Group;
 
@@ -28,6 +29,9 @@ impl App {
             return Err(AppError::Invalid(format!(
                 "the description of a group has at most {DESCRIPTION_CHARACTERS_MAX} characters"
             )));
+        }
+        if looks_reserved(name.as_str()) {
+            return Err(reserved(&name));
         }
         let entry = self.entry(actor, "group.add", format!("group {name}"), "");
         self.inner.node.audited(entry).create_group(&name, description.trim(), self.inner.clock.now()).await?;
@@ -75,6 +79,11 @@ impl App {
         let entry = self.entry(actor, "group.remove_user", format!("group {name}"), format!("user {login}"));
         Ok(self.inner.node.audited(entry).remove_group_member(&name, &login).await?)
     }
+}
+
+/// A name that stands for people who have not signed in is nobody's, and no group's.
+pub(crate) fn reserved(name: &impl std::fmt::Display) -> AppError {
+    AppError::Invalid(format!("`{name}` is reserved: choose another name"))
 }
 
 fn parse_group(name: &str) -> Result<GroupName, AppError> {

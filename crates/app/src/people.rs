@@ -6,14 +6,16 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
+use stet_domain::name::looks_reserved;
 use stet_domain::project::{FileText, Problem};
 use stet_domain::{Actor, GroupName, Login, Profile};
 use toml::Spanned;
 
 use crate::App;
 use crate::error::AppError;
+use crate::groups::reserved;
 use crate::password::{self, new_secret};
-use crate::users::NewUser;
+use crate::users::{NewUser, check_display_name, check_new_login};
 
 /// The most users and groups of a file.
 const ENTRIES_MAX: usize = 10_000;
@@ -113,6 +115,8 @@ impl App {
             let Some(name) = group_of(&file, &entry.name, &mut problems) else { continue };
             if !named.insert(name.to_string()) {
                 problems.push(file.problem(entry.name.span().start, format!("the group `{name}` is there twice")));
+            } else if looks_reserved(name.as_str()) {
+                problems.push(file.problem(entry.name.span().start, reserved(&name).to_string()));
             } else if groups.insert(name.clone()) {
                 changes.push(Change::AddGroup { name, description: entry.description });
             }
@@ -146,6 +150,9 @@ impl App {
                     });
                     let profile = profile.unwrap_or(Profile::Reader);
                     let name = entry.name.unwrap_or_default();
+                    for refused in [check_new_login(&login).err(), check_display_name(name.trim()).err()] {
+                        problems.extend(refused.map(|error| file.problem(at, error.to_string())));
+                    }
                     changes.push(Change::AddUser { login: login.clone(), name, profile, password });
                 }
                 Some(user) => {

@@ -48,10 +48,7 @@ impl App {
         self.require_administrator(actor)?;
         let login =
             Login::new(user.login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))?;
-        // People at the shell go by such names.
-        if looks_reserved(login.as_str()) || login.as_str().ends_with("@shell") {
-            return Err(AppError::Invalid(format!("`{login}` is reserved: choose another login")));
-        }
+        check_new_login(&login)?;
         password::check_new(&user.password)?;
         let display_name = match user.display_name.trim() {
             "" => login.to_string(),
@@ -231,6 +228,14 @@ pub(crate) fn check_display_name(name: &str) -> Result<&str, AppError> {
         return Ok(name);
     };
     Err(AppError::Invalid(format!("`{}` cannot be a name to show: {reason}", name.escape_debug())))
+/// A login that somebody new may have: none that stands for people who have not signed in, or for those at the shell.
+pub(crate) fn check_new_login(login: &Login) -> Result<(), AppError> {
+    if looks_reserved(login.as_str()) || login.as_str().ends_with("@shell") {
+        return Err(AppError::Invalid(format!("`{login}` is reserved: choose another login")));
+    }
+    Ok(())
+}
+
 }
 
 /// Control characters, those without a width, and those that change the direction of others.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The longest name of a project, dataset, webapp or recipe, in characters.
 pub const NAME_CHARACTERS_MAX: usize = 100;
@@ -145,31 +146,43 @@ impl Login {
 /// Names that stand for no user of the node, and must not be taken by one.
 const RESERVED: [&str; 6] = ["none", "null", "anonymous", "system", "someone", "visitor"];
 
-/// Whether a login or a name for people would be mistaken for one that stands for no user, such as `none`, the author of
-/// visitors' edits. Case, spaces, signs, invisible characters and the usual lookalikes of letters do not matter.
+/// Whether a login, a group or a name for people would be mistaken for one that stands for no user, such as `none`, the
+/// author of visitors' edits. Case, spaces, signs, invisible characters and the usual lookalikes of letters do not matter.
 pub fn looks_reserved(name: &str) -> bool {
-    let skeleton: String = name.chars().flat_map(char::to_lowercase).filter_map(plain_letter).collect();
-    RESERVED.contains(&skeleton.as_str())
+    let seen = skeleton(name);
+    RESERVED.iter().any(|reserved| skeleton(reserved) == seen)
+}
+
+/// What is seen of a name, without the differences that nobody looks for: two names with the same one are taken for each
+/// other. Compatibility forms (wide, mathematical, circled letters) and accents go by Unicode's decomposition (UAX 15), the
+/// rest by lookalikes, as Unicode's confusables (UTS 39) have them.
+fn skeleton(name: &str) -> String {
+    let letters = name.nfkd().flat_map(char::to_lowercase).nfkd().filter_map(plain_letter);
+    // Two letters that are read as one.
+    letters.collect::<String>().replace("rn", "m")
 }
 
 /// The ASCII letter that a character looks like; none for what is not seen as a letter. It covers the letters of the
-/// reserved names only (lookalikes as in Unicode's confusables, UTS 39).
+/// reserved names only; `i` stands for all that look like `l` and `1` as well.
 fn plain_letter(letter: char) -> Option<char> {
     Some(match letter {
+        'l' | '1' | 'ı' | 'і' | 'ι' | 'ɩ' | 'ꙇ' | 'ӏ' | 'ǀ' | 'ו' | 'ן' | 'ا' | '١' | '۱' | 'ⅼ' | 'ⲓ' | 'ł' | 'ɫ'
+        | 'ᛁ' => 'i',
         'a'..='z' => letter,
-        '0' | 'о' | 'ο' | 'օ' | 'ø' | 'ö' | 'ò' | 'ó' | 'ô' | 'õ' | 'ō' | 'ᴏ' | 'ס' | '੦' | '০' => 'o',
-        '1' | 'ı' | 'í' | 'ì' | 'ï' | 'î' | 'і' | 'ι' => 'i',
-        '3' | 'е' | 'ё' | 'é' | 'è' | 'ê' | 'ë' | 'ē' | 'ε' | 'ҽ' | 'ᴇ' | '℮' => 'e',
-        'ո' | 'п' | 'ñ' | 'ń' | 'ň' | 'η' | 'ռ' | 'ɴ' | 'ν' => 'n',
-        '4' | 'а' | 'α' | 'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' => 'a',
-        '5' | 'ѕ' | 'ś' | 'š' => 's',
-        'υ' | 'ü' | 'ú' | 'ù' | 'û' | 'ս' => 'u',
-        'у' | 'ý' | 'ÿ' | 'γ' => 'y',
-        'м' | 'ᴍ' => 'm',
-        'т' | 'τ' => 't',
-        'ｎ' => 'n',
-        'ｏ' => 'o',
-        'ｅ' => 'e',
+        '0' | 'о' | 'ο' | 'օ' | 'ø' | 'ᴏ' | 'ᴑ' | 'ס' | 'ه' | 'ہ' | 'ە' | '੦' | '০' | '०' | '૦' | '௦' | '౦' | '೦'
+        | '൦' | '๐' | '໐' | '၀' | '٥' | '۵' | 'ჿ' | 'ⲟ' | '〇' | 'ං' | 'σ' | 'ѳ' | 'ө' | 'ɵ' | '𐓪' | '𐐬' => {
+            'o'
+        }
+        '3' | 'е' | 'ε' | 'ҽ' | 'ᴇ' | '℮' | 'є' | 'ɛ' | 'ə' | 'ǝ' | 'ꬲ' | 'ⲉ' | 'ɇ' | 'э' => 'e',
+        'ո' | 'п' | 'η' | 'ռ' | 'ɴ' | 'ν' | 'ŋ' | 'ɲ' | 'ɳ' | 'ƞ' | 'и' | 'ⲛ' | 'ח' => 'n',
+        '4' | 'а' | 'α' | 'ɑ' | 'ᴀ' | 'ⲁ' => 'a',
+        '5' | 'ѕ' | 'ꜱ' | 'ʂ' => 's',
+        'υ' | 'ս' | 'ʋ' | 'ᴜ' | 'µ' | 'μ' | 'џ' => 'u',
+        'у' | 'γ' | 'ү' | 'ʏ' | 'ყ' => 'y',
+        'м' | 'ᴍ' | 'ⲙ' => 'm',
+        '7' | 'т' | 'τ' | 'ᴛ' | 'ⲧ' | 'ŧ' => 't',
+        'г' | 'ᴦ' | 'ʀ' | 'ⲅ' => 'r',
+        'ѵ' | 'ᴠ' | 'ⱱ' => 'v',
         other if other.is_alphanumeric() => other,
         _ => return None,
     })
@@ -207,10 +220,41 @@ mod tests {
             "n0ne",
             "nonе",
             "Null",
+            "nu11",
+            "ℕone",
+            "𝐧𝐨𝐧𝐞",
+            "ⓝⓞⓝⓔ",
+            "ⁿone",
+            "nọñê",
+            "n\u{303}one",
+            "ＮＯＮＥ",
+            "ŋone",
+            "n\u{2060}o\u{ad}ne",
+            "\u{202e}none",
+            "sуstеm",
+            "systern",
+            "vis1tor",
+            "аnonymоus",
+            "none!",
+            "none|●",
         ] {
             assert!(looks_reserved(name), "{name:?}");
         }
-        for name in ["nona", "none2", "anon", "noneman", "nina", "", "小野"] {
+        for name in [
+            "nona",
+            "none2",
+            "anon",
+            "noneman",
+            "nina",
+            "",
+            "小野",
+            "nils",
+            "noel",
+            "simone",
+            "Élise",
+            "Ανδρέας",
+            "Иван",
+        ] {
             assert!(!looks_reserved(name), "{name:?}");
         }
     }

@@ -14,7 +14,6 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use stet_domain::name::looks_reserved;
 use stet_domain::{Actor, GroupName, LogDate, Login};
 use stet_store::StoreError;
 use stet_store::node::{AuditOutcome, Identity, NewAuditEvent, NewUser, SessionMethod, User};
@@ -371,7 +370,7 @@ impl App {
         let named = text(&provider.login_claim).unwrap_or_default().trim().to_lowercase();
         let login = Login::new(named.clone())
             .ok()
-            .filter(|login| !looks_reserved(login.as_str()) && !login.as_str().ends_with("@shell"))
+            .filter(|login| crate::users::check_new_login(login).is_ok())
             .ok_or_else(|| AppError::NotAllowed(format!("`{}` cannot be a login", named.escape_debug())))?;
         let display_name: String =
             text("name").unwrap_or_default().trim().chars().take(DISPLAY_NAME_CHARACTERS_MAX).collect();

@@ -104,3 +104,27 @@ fn users_and_groups_are_brought_to_what_a_file_says() {
     }
     assert_eq!(node.run(&["user", "list", "--format", "json"]).json()["users"].as_array().unwrap().len(), 4);
 }
+
+#[test]
+fn nobody_and_no_group_gets_a_name_that_stands_for_visitors() {
+    let node = Node::new();
+    for name in ["none", "NONE", "n0ne", "_none_", "n.o.n.e", "nu11", "anonymous", "systern"] {
+        assert!(node.run_with_input(&["user", "add", name], PASSWORD).fails(2).contains("reserved"), "{name}");
+        assert!(node.run(&["group", "add", name]).fails(2).contains("reserved"), "{name}");
+    }
+    for shown in ["None", "ｎｏｎｅ", "nοne", "n\u{200b}one", "𝐧𝐨𝐧𝐞", "ⓝⓞⓝⓔ", "no\u{ad}ne"] {
+        let told = node.run_with_input(&["user", "add", "rita", "--name", shown], PASSWORD).fails(2);
+        assert!(told.contains("cannot be a name to show"), "{shown}: {told}");
+    }
+    // A file says so with the place, before anything is done.
+    let people = "[[groups]]\nname = \"No-ne\"\n[[groups]]\nname = \"good\"\n[[users]]\nlogin = \"n0ne\"\n\
+                  [[users]]\nlogin = \"rita\"\nname = \"Ｎone\"\n";
+    node.write("people.toml", people);
+    let file = node.file("people.toml");
+    let told = node.run(&["user", "apply", file.to_str().unwrap()]).fails(2);
+    for (place, words) in [("2:8", "`no-ne` is reserved"), ("6:9", "`n0ne` is reserved"), ("8:9", "cannot be a name")] {
+        let line = told.lines().find(|line| line.contains(&format!("people.toml:{place}"))).unwrap_or_default();
+        assert!(line.contains(words), "{place}: {told}");
+    }
+    assert_eq!(node.run(&["group", "list", "--format", "json"]).json()["groups"].as_array().map(Vec::len), Some(0));
+}
