@@ -52,7 +52,8 @@ pub struct ApprovalStatement {
     pub decision: Option<FinalDecision>,
     /// In the person's words; may be empty.
     pub comment: String,
-    /// When, by the clock of the person's machine. It orders the statements of one person and nothing else.
+    /// When, by the clock of the person's machine. Beside the order of arrival, it orders the statements of one person, and nothing
+    /// else.
     pub made_at: LogDate,
 }
 
@@ -130,7 +131,7 @@ pub fn same_person(a: &str, b: &str) -> bool {
 }
 
 impl ApprovalPolicy {
-    /// Holds verified statements against the policy. `signers` are further persons who signed the bundle itself; like its
+    /// Holds verified statements, in the order in which they arrived, against the policy. `signers` are further persons who signed the bundle itself; like its
     /// author, they do not count.
     pub fn assess(
         &self,
@@ -142,10 +143,11 @@ impl ApprovalPolicy {
         let mut latest: BTreeMap<String, &ApprovalStatement> = BTreeMap::new();
         for statement in statements {
             let said = latest.entry(statement.person.to_lowercase()).or_insert(statement);
-            // At the same moment, the one that speaks against it counts.
+            // Only a statement that was made later and arrived later takes an objection back: a clock that is ahead lets
+            // no approval outlive it.
             let later = statement.made_at > said.made_at;
-            let worse = statement.made_at == said.made_at && statement.is_against();
-            if later || worse {
+            let objects = statement.is_against() && !said.is_against();
+            if later || objects {
                 *said = statement;
             }
         }
@@ -293,6 +295,10 @@ mod tests {
         assert!(!one.assess(&manifest(), &[], &[], &turned).met);
         let turned_back = [says("ada", 1, Some(Feedback::Major), None), says("ada", 2, GOOD, None)];
         assert!(one.assess(&manifest(), &[], &[], &turned_back).met);
+        let ahead = [says("ada", 9, GOOD, None), says("ada", 5, Some(Feedback::Major), None)];
+        assert!(!one.assess(&manifest(), &[], &[], &ahead).met, "the clock of the approval was ahead");
+        let taken_back = [ahead.as_slice(), &[says("ada", 6, GOOD, None)]].concat();
+        assert!(one.assess(&manifest(), &[], &[], &taken_back).met);
         let at_once = [says("ada", 1, GOOD, None), says("ada", 1, Some(Feedback::Major), None)];
         assert!(!one.assess(&manifest(), &[], &[], &at_once).met);
     }
