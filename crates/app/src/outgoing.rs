@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto};
 
 use crate::config::is_safe_address;
 
@@ -37,11 +37,30 @@ pub(crate) async fn open(address: &str, authorities: Option<&Path>) -> Result<Op
     let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| error.to_string())?;
     let line: Box<dyn Line> = if encrypted {
         let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
-        Box::new(TlsConnector::from(tls(authorities)?).connect(name, stream).await.map_err(|error| error.to_string())?)
+        Box::new(TlsConnector::from(tls(authorities)?).connect(name, stream).await.map_err(in_words)?)
     } else {
         Box::new(stream)
     };
     Ok(Opened { line, host: authority.to_string(), path })
+}
+
+/// Why no encrypted line came about, with what to do where it is the certificate.
+fn in_words(error: std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "its certificate is signed by an authority that this node does not trust: name the certificates of that authority \
+             (`ca_file`), or let the system trust it"
+                .to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "its certificate is for another name: use the name that it is for".to_owned(),
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "its certificate has expired: renew it there".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// An address that is encrypted or stays on the machine, and its host and port; why it is none, in words.
@@ -61,6 +80,9 @@ fn tls(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
         for certificate in CertificateDer::pem_file_iter(path).map_err(|error| cannot(&error))? {
             let certificate = certificate.map_err(|error| cannot(&error))?;
             trusted.add(certificate).map_err(|error| cannot(&error))?;
+        }
+        if trusted.is_empty() {
+            return Err(cannot(&"there is none in it"));
         }
         return config_with(trusted);
     }

@@ -5,6 +5,8 @@
 #[cfg(feature = "node")]
 mod client;
 #[cfg(feature = "node")]
+mod encrypted;
+#[cfg(feature = "node")]
 mod node;
 #[cfg(feature = "node")]
 pub mod outside;
@@ -18,6 +20,8 @@ mod totp;
 
 #[cfg(feature = "node")]
 pub use client::{Answer, Client, Events, Message, escaped};
+#[cfg(feature = "node")]
+pub use encrypted::EncryptedEnd;
 #[cfg(feature = "node")]
 pub use node::{ADMIN, DESIGNER, OTHER_READER, PASSWORD, PROJECT, READER, Setup, TestNode};
 #[cfg(feature = "node")]

@@ -324,9 +324,8 @@ fn postgres(server: &Server, folder: &Path) -> Command {
     command
 }
 
-/// An authority of the tests' own and a certificate for `localhost`, so that verified connections can be tested.
-fn make_certificates(folder: &Path) {
-    let script = r#"
+/// Makes an authority of the tests' own and a certificate for `localhost` in the folder that is its argument, for `sh -e`.
+pub(crate) const CERTIFICATES: &str = r#"
 cd "$1" && umask 077
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=Stet tests" \
   -addext basicConstraints=critical,CA:TRUE -keyout authority.key -out authority.new
@@ -335,9 +334,12 @@ printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n' >extensions
 openssl x509 -req -in server.csr -CA authority.new -CAkey authority.key -CAcreateserial -days 2 -extfile extensions -out server.crt
 mv authority.new authority.crt
 "#;
+
+/// A certificate for the server, so that verified connections can be tested.
+fn make_certificates(folder: &Path) {
     let mut command = as_server_user(Path::new("sh"));
     // Without openssl there is no encryption, and tests that need it find no authority.
-    let _ = command.args(["-e", "-c", script, "sh"]).arg(folder).output();
+    let _ = command.args(["-e", "-c", CERTIFICATES, "sh"]).arg(folder).output();
 }
 
 /// The folder with PostgreSQL's programs: the newest that Debian has installed, or the one in `PATH`.
