@@ -9,8 +9,8 @@ use utoipa::openapi::{Components, ContentBuilder, Ref};
 use utoipa::{Modify, OpenApi};
 
 use crate::handlers::{
-    account, admin, builds, bundles, connections, datasets, log, node, passkeys, projects, row_api, scenarios, session,
-    table, targets,
+    account, admin, builds, bundles, connections, datasets, deploy_tokens, log, node, passkeys, projects, row_api,
+    scenarios, session, table, targets,
 };
 use crate::views::ProblemView;
 
@@ -83,6 +83,9 @@ use crate::views::ProblemView;
         scenarios::runs,
         scenarios::run,
         targets::node,
+        deploy_tokens::list,
+        deploy_tokens::add,
+        deploy_tokens::revoke,
         targets::list,
         targets::add,
         targets::remove,

@@ -15,8 +15,8 @@ use tower_http::compression::CompressionLayer;
 
 use crate::error::Problem;
 use crate::handlers::{
-    account, admin, builds, bundles, connections, datasets, log, node, passkeys, projects, row_api, scenarios, session,
-    table, targets,
+    account, admin, builds, bundles, connections, datasets, deploy_tokens, log, node, passkeys, projects, row_api,
+    scenarios, session, table, targets,
 };
 use crate::state::{Limits, Server};
 use crate::{assets, auth, observe, proxy};
@@ -93,6 +93,9 @@ fn routes(limits: &Limits) -> Vec<Route> {
         get("/api/v1/projects/{project}/runs/{id}", scenarios::run),
         // Bundles and deployment
         get("/api/v1/node", targets::node),
+        get("/api/v1/deploy-tokens", deploy_tokens::list),
+        post("/api/v1/deploy-tokens", deploy_tokens::add),
+        delete("/api/v1/deploy-tokens/{token}", deploy_tokens::revoke),
         get("/api/v1/targets", targets::list),
         post("/api/v1/targets", targets::add),
         delete("/api/v1/targets/{target}", targets::remove),

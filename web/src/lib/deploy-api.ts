@@ -1,6 +1,14 @@
 /** Calls about other nodes: where bundles go, and how they get there. */
 import { call } from './api';
-import type { Health, PlanEdit, PushState, Target, TargetTest } from './deploy-types';
+import type {
+  DeployToken,
+  Health,
+  NewDeployToken,
+  PlanEdit,
+  PushState,
+  Target,
+  TargetTest,
+} from './deploy-types';
 
 const part = encodeURIComponent;
 
@@ -9,7 +17,22 @@ export const deployApi = {
   deployments: (signal?: AbortSignal): Promise<{ deployments: { project: string; health: Health; bundles: number }[] }> =>
     call('GET', '/deployments', { signal }),
   targets: (signal?: AbortSignal): Promise<{ targets: Target[] }> => call('GET', '/targets', { signal }),
-  addTarget: (target: { name: string; address: string; node_id: string; token: string }): Promise<void> =>
+  deployTokens: (signal?: AbortSignal): Promise<{ tokens: DeployToken[] }> => call('GET', '/deploy-tokens', { signal }),
+  addDeployToken: (token: {
+    name: string;
+    days: number | null;
+    projects: string[];
+    may_bring_approvals: boolean;
+    may_activate: boolean;
+  }): Promise<NewDeployToken> => call('POST', '/deploy-tokens', { body: token }),
+  revokeDeployToken: (name: string): Promise<void> => call('DELETE', `/deploy-tokens/${part(name)}`),
+  addTarget: (target: {
+    name: string;
+    address: string;
+    node_id: string;
+    ca_file: string | null;
+    token: string;
+  }): Promise<void> =>
     call('POST', '/targets', { body: target }),
   removeTarget: (name: string): Promise<void> => call('DELETE', `/targets/${part(name)}`),
   testTarget: (name: string): Promise<TargetTest> => call('POST', `/targets/${part(name)}/test`, { body: {} }),

@@ -51,6 +51,8 @@ export interface Plan {
   project: string;
   digest: string;
   sequence: number;
+  /** Whether it goes back to a bundle that was active before. */
+  rollback: boolean;
   source: string;
   author: string;
   notes: string;
@@ -66,6 +68,8 @@ export interface Plan {
   webapps: { name: string; effect: string; opens?: boolean }[];
   builds: string[];
   editlogs_to_initialise: string[];
+  /** For each of them, who makes it and how. */
+  first_steps: string[];
   edits: PlanEffect[];
   data: { file: string; effect: string; bytes: number }[];
 }
@@ -145,4 +149,25 @@ export interface PushState {
   state: 'running' | 'done' | 'failed';
   error: string | null;
   report: { node: string; was_there: boolean; activated: boolean; warnings: string[] } | null;
+}
+
+/** A token with which another node brings its bundles here, without its secret. */
+export interface DeployToken {
+  name: string;
+  state: 'active' | 'expired' | 'revoked';
+  /** Empty for all projects. */
+  projects: string[];
+  may_bring_approvals: boolean;
+  may_activate: boolean;
+  created_by: string;
+  created_at: string;
+  expires_at: string | null;
+}
+
+/** A deploy token that was made just now, with what the other node has to know. */
+export interface NewDeployToken {
+  name: string;
+  token: string;
+  node_id: string;
+  address: string | null;
 }

@@ -6,6 +6,7 @@ pub(crate) mod builds;
 pub(crate) mod bundles;
 pub(crate) mod connections;
 pub(crate) mod datasets;
+pub(crate) mod deploy_tokens;
 pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod passkeys;

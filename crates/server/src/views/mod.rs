@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod connection;
 pub(crate) mod csv;
 pub(crate) mod deploy;
+pub(crate) mod deploy_token;
 pub(crate) mod edit;
 pub(crate) mod flow;
 pub(crate) mod groups;

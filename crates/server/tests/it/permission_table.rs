@@ -140,6 +140,7 @@ fn filled(path: &str, project: &str, build: &str) -> String {
         .replace("{connection}", "no-such-connection")
         .replace("{passkey}", "no-such-passkey")
         .replace("{target}", "no-such-target")
+        .replace("{token}", "no-such-token")
         .replace("{push}", "018f0000-0000-7000-8000-000000000001")
         .replace("{group}", "spare")
         .replace("{login}", "unlisted")
@@ -186,6 +187,7 @@ fn body(route: &str, row: usize) -> Value {
         "POST /api/v1/groups" => json!({ "name": "new" }),
         "POST /api/v1/account/passkeys" => json!({ "name": "x", "client_data": "", "attestation": "" }),
         "POST /api/v1/bundles/{digest}/push" => json!({ "target": "Production" }),
+        "POST /api/v1/deploy-tokens" => json!({ "name": "new" }),
         "POST /api/v1/targets" => {
             json!({ "name": "new", "address": "https://stet.example", "node_id": "x", "token": "x" })
         }

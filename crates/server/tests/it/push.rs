@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use stet_app::{Clock, NewTarget, PushOptions};
 use stet_domain::{Actor, DeployScopes, Login, ProjectKey};
 use stet_server::Limits;
-use stet_testkit::{ADMIN, DESIGNER, READER, Setup, TestNode};
+use stet_testkit::{ADMIN, DESIGNER, EncryptedEnd, READER, Setup, TestNode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -278,4 +278,72 @@ async fn a_slow_upload_may_take_longer_than_a_request_and_one_that_stands_still_
     let answer = upload(10, 3).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("too long to arrive"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_encrypted_line_is_used_when_its_certificate_is_signed_by_whom_the_target_names() {
+    let design = TestNode::start().await;
+    let node = production(&design, Setup::default()).await;
+    let digest = bundle(&design).await;
+    let secret = token(&node, DeployScopes::default()).await;
+    let end = EncryptedEnd::start(node.host().parse().expect("an address")).await;
+    std::fs::copy(&end.authority, design.folder().join("authority.pem")).expect("a copy");
+    design.write("empty.pem", "no certificate\n");
+    let by_number = format!("https://127.0.0.1:{}", end.port);
+    let admin = design.signed_in(ADMIN).await;
+    for (address, ca_file, expected) in [
+        (end.address(), json!(null), "signed by an authority that this node does not trust"),
+        (by_number, json!("authority.pem"), "its certificate is for another name"),
+        (end.address(), json!("missing.pem"), "cannot read the certificates"),
+        (end.address(), json!("empty.pem"), "there is none in it"),
+    ] {
+        let new = json!({
+            "name": "Production", "address": address, "node_id": node.app.node_id(), "token": secret, "ca_file": ca_file,
+        });
+        admin.post("/api/v1/targets", &new).await.expect_status(201);
+        let push = pushed(&design, &digest, false).await;
+        assert!(push["error"].as_str().is_some_and(|error| error.contains(expected)), "{expected}: {push}");
+        admin.delete("/api/v1/targets/Production").await.expect_status(204);
+    }
+    assert!(node.app.bundle(&shell(), &digest).await.is_err(), "nothing was sent");
+
+    let named = NewTarget { ca_file: Some("authority.pem".to_owned()), ..target(&node, &end.address(), &secret) };
+    design.app.add_target(&shell(), named).await.expect("a target");
+    let push = pushed(&design, &digest, false).await;
+    assert_eq!((&push["state"], &push["report"]["was_there"]), (&json!("done"), &json!(false)), "{push}");
+    assert!(node.app.bundle(&shell(), &digest).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_deploy_token_is_made_and_revoked_in_the_browser_and_told_once() {
+    let node = TestNode::start().await;
+    let admin = node.signed_in(ADMIN).await;
+    let new = json!({ "name": "design-node", "days": 30, "projects": ["BIRDSTRIKES"], "may_activate": true });
+    let made = admin.post("/api/v1/deploy-tokens", &new).await.expect_status(201).json();
+    let secret = made["token"].as_str().expect("the secret").to_owned();
+    assert_eq!(made["node_id"], json!(node.app.node_id()));
+    admin.post("/api/v1/deploy-tokens", &new).await.expect_status(409).problem();
+    for wrong in [
+        json!({ "name": "two words" }),
+        json!({ "name": "" }),
+        json!({ "name": "x", "days": 0 }),
+        json!({ "name": "x", "projects": ["no key"] }),
+    ] {
+        admin.post("/api/v1/deploy-tokens", &wrong).await.expect_status(422).problem();
+    }
+    let listed = admin.get("/api/v1/deploy-tokens").await.expect_status(200);
+    assert!(!listed.text.contains(&secret), "{}", listed.text);
+    let token = listed.json()["tokens"][0].clone();
+    assert_eq!((&token["state"], &token["projects"]), (&json!("active"), &json!(["BIRDSTRIKES"])), "{token}");
+    assert_eq!((&token["may_activate"], &token["may_bring_approvals"]), (&json!(true), &json!(false)), "{token}");
+
+    let program = node.visitor().with_token(&secret);
+    program.get("/api/v1/node").await.expect_status(200);
+    // It makes no tokens, and lists none.
+    program.get("/api/v1/deploy-tokens").await.expect_status(401).problem();
+    admin.delete("/api/v1/deploy-tokens/design-node").await.expect_status(204);
+    program.get("/api/v1/node").await.expect_status(401).problem();
+    admin.delete("/api/v1/deploy-tokens/nobody").await.expect_status(404).problem();
+    let listed = admin.get("/api/v1/deploy-tokens").await.expect_status(200).json();
+    assert_eq!(listed["tokens"][0]["state"], "revoked", "{listed}");
 }
