@@ -54,7 +54,7 @@ pub use builds::{
 };
 pub use bundle::{
     Bundle, BundleSide, BundleSummary, Envelope, NewApproval, NewBundle, PublicKey, SecretKey, approve_bundle,
-    read_bundle, sign_bundle,
+    cannot_write, read_bundle, sign_bundle,
 };
 pub use clock::Clock;
 pub use config::{

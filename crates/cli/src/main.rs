@@ -144,3 +144,35 @@ fn run(Arguments { global, command }: Arguments) -> Result<(), Failure> {
     runtime.shutdown_timeout(BACKGROUND_TIMEOUT);
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Id};
+
+    use super::Arguments;
+
+    /// Looks at a command and all below it.
+    fn look(command: &clap::Command, path: &str, of_all: &[Id], wrong: &mut Vec<String>) {
+        for below in command.get_subcommands() {
+            let path = format!("{path} {}", below.get_name());
+            let taken = below.get_arguments().map(clap::Arg::get_id).filter(|id| of_all.contains(id));
+            wrong.extend(taken.map(|id| format!("{path} --{id}")));
+            look(below, &path, of_all, wrong);
+        }
+    }
+
+    #[test]
+    fn no_command_has_an_option_by_the_name_of_one_that_all_have() {
+        let command = Arguments::command();
+        let of_all: Vec<Id> = command
+            .get_arguments()
+            .filter(|option| option.is_global_set())
+            .map(|option| option.get_id().clone())
+            .collect();
+        assert!(of_all.len() >= 2, "{of_all:?}");
+        let mut wrong = Vec::new();
+        look(&command, "stet", &of_all, &mut wrong);
+        assert_eq!(wrong, Vec::<String>::new(), "the library ends the program when one of these is used");
+        command.debug_assert();
+    }
+}

@@ -296,14 +296,16 @@ export const api = {
   bundleDiff: (digest: string, against?: string): Promise<{ objects: ObjectDiff[] }> =>
     call('GET', `/bundles/${part(digest)}/diff${against ? `?against=${part(against)}` : ''}`),
   bundlePlan: (digest: string): Promise<{ plan: Plan }> => call('GET', `/bundles/${part(digest)}/plan`),
+  rollbackPlan: (digest: string): Promise<{ plan: Plan }> =>
+    call('GET', `/bundles/${part(digest)}/plan?rollback=true`),
   bringApproval: (digest: string, statement: unknown): Promise<unknown> =>
     call('POST', `/bundles/${part(digest)}/approvals`, { body: statement }),
   activateBundle: (digest: string): Promise<{ plan: Plan }> =>
     call('POST', `/bundles/${part(digest)}/activate`, { body: {} }),
   deployment: (project: string, signal?: Signal): Promise<Deployment> =>
     call('GET', `${projectPath(project)}/deployment`, { signal }),
-  rollback: (project: string): Promise<{ plan: Plan }> =>
-    call('POST', `${projectPath(project)}/rollback`, { body: {} }),
+  rollback: (project: string, to: string): Promise<{ plan: Plan }> =>
+    call('POST', `${projectPath(project)}/rollback`, { body: { to } }),
 
   scenarios: (project: string, signal?: Signal): Promise<{ scenarios: Scenario[] }> =>
     call('GET', `${projectPath(project)}/scenarios`, { signal }),

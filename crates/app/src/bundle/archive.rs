@@ -152,13 +152,16 @@ fn refused(reason: impl std::fmt::Display) -> AppError {
     AppError::Refused(format!("this is not a bundle that can be used: {reason}"))
 }
 
-pub(super) fn cannot_write(error: io::Error) -> AppError {
-    if error.kind() == io::ErrorKind::StorageFull {
+/// What is said when a bundle, or what comes of it, cannot be written.
+pub fn cannot_write(error: io::Error) -> AppError {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
         AppError::Unavailable(
-            "there is no room left on the disk: nothing was changed; free some space, then try again".to_owned(),
+            "there is no room left on the disk of the node: nothing was changed; free some space there, then try again"
+                .to_owned(),
         )
     } else {
-        AppError::Unavailable(format!("cannot write the bundle: {error}"))
+        AppError::Unavailable(format!("the node's folder cannot be written: {error}"))
     }
 }
 

@@ -24,7 +24,7 @@ use stet_domain::project::{FileText, Location, Project, ProjectFiles, Role, load
 use stet_domain::{Actor, ActorKind, DatasetName, LogDate, ProjectKey, flow};
 use stet_store::node::BundleRecord;
 
-pub use archive::Bundle;
+pub use archive::{Bundle, cannot_write};
 pub(crate) use archive::{read_archive, size_and_hash};
 pub use envelope::Envelope;
 pub(crate) use envelope::{APPROVAL_BYTES_MAX, APPROVAL_TYPE, approval_challenge};
@@ -330,7 +330,7 @@ impl App {
         };
         self.inner.node.insert_bundle(record.clone()).await?;
         let kind = if made_here { "created" } else { "received" };
-        let text = format!("bundle {} of {}", manifest.sequence, manifest.source.name);
+        let text = format!("bundle {}, made on {} by {}", manifest.sequence, manifest.source.name, manifest.author);
         self.note_deploy(Some(actor), &manifest.project, Some(&bundle.digest), kind, text).await?;
         Ok(record)
     }

@@ -17,7 +17,7 @@ use stet_store::node::{AuditOutcome, Deployment, NewDeployEvent};
 use uuid::Uuid;
 
 use super::plan::DeployPlan;
-use crate::bundle::{BundleSummary, open_file, project_texts, read_archive};
+use crate::bundle::{BundleSummary, cannot_write, open_file, project_texts, read_archive};
 use crate::datasets::blocking;
 use crate::error::{AppError, Chain};
 use crate::projects::definition_files;
@@ -80,15 +80,9 @@ impl App {
     ///
     /// # Errors
     /// As [`App::rollback`].
-    pub async fn plan_rollback(
-        &self,
-        actor: &Actor,
-        project: &str,
-        to: Option<&str>,
-        rows: bool,
-    ) -> Result<DeployPlan, AppError> {
+    pub async fn plan_rollback(&self, actor: &Actor, project: &str, to: Option<&str>) -> Result<DeployPlan, AppError> {
         let bundle = self.rollback_target(actor, project, to).await?;
-        self.plan(&bundle, true, rows).await
+        self.plan(&bundle, true, false).await
     }
 
     async fn rollback_target(&self, actor: &Actor, project: &str, to: Option<&str>) -> Result<BundleSummary, AppError> {
@@ -193,7 +187,7 @@ impl App {
         }
         self.inner.node.finish_deployment(id, "done", None, now).await?;
         let kind = if rollback { "rolled_back" } else { "activated" };
-        let mut text = format!("bundle {} of {}, by {}", plan.sequence, plan.source, plan.author);
+        let mut text = format!("bundle {}, made on {} by {}", plan.sequence, plan.source, plan.author);
         if !plan.judgement.counted.is_empty() {
             text.push_str(&format!("; approved by {}", plan.judgement.counted.join(", ")));
         }
@@ -487,13 +481,4 @@ fn sync_folders(folder: &Path) -> io::Result<()> {
         }
     }
     File::open(folder)?.sync_all()
-}
-
-fn cannot_write(error: io::Error) -> AppError {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return AppError::Unavailable(
-            "there is no room left on the disk: nothing was changed; free some space, then try again".to_owned(),
-        );
-    }
-    AppError::Unavailable(format!("the node's folder cannot be written: {error}"))
 }

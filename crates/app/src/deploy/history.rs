@@ -103,6 +103,25 @@ impl HistoryEffect {
         self.not_editable + self.misfits + self.orphans
     }
 
+    /// How they no longer fit, such as `2 orphans, 1 of columns that are no longer editable`.
+    pub(super) fn in_words(&self) -> String {
+        let counted = |count: u64, one: &str, more: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {more}")),
+        };
+        let parts = [
+            counted(self.orphans, "orphan", "orphans"),
+            counted(self.misfits, "misfit", "misfits"),
+            counted(
+                self.not_editable,
+                "of a column that is no longer editable",
+                "of columns that are no longer editable",
+            ),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     fn count(&mut self, fate: Fate) {
         match fate {
             Fate::NotEditable => self.not_editable += 1,
@@ -204,14 +223,21 @@ impl App {
         let text = original.escape_debug().to_string();
         let missing = move || AppError::not_found(format!("table on `{text}` in this project"));
         let name = DatasetName::new(original).map_err(|_| missing())?;
-        let current = self.inner.projects.get(&bundle.record.project)?;
+        let deployed = self.deployed_archive(&bundle.record.project).await?;
+        let current = match self.inner.projects.get(&bundle.record.project) {
+            Ok(project) => project,
+            Err(error) => {
+                let (app, key, path) = (self.clone(), bundle.record.project.clone(), deployed.clone());
+                let found = blocking(move || Ok(path.and_then(|path| app.as_deployed(&key, &path)))).await?;
+                found.ok_or(error)?
+            }
+        };
         if actor.deploy.is_some() || !may_read_dataset(actor, &current, &name.editlog()) {
             return Err(not_allowed(
                 "you may see how many edits would no longer fit, and not the edits: they are for those who see the table",
             ));
         }
         let limit = limit.clamp(1, PLAN_EDITS_MAX);
-        let deployed = self.deployed_archive(&bundle.record.project).await?;
         let app = self.clone();
         blocking(move || {
             let next = app.next_project(&bundle, deployed.as_deref())?;

@@ -49,6 +49,18 @@ pub struct GivenApproval {
     pub made_at: LogDate,
 }
 
+impl From<ApprovalStatement> for GivenApproval {
+    fn from(statement: ApprovalStatement) -> GivenApproval {
+        GivenApproval {
+            person: statement.person,
+            feedback: statement.feedback,
+            decision: statement.decision,
+            comment: statement.comment,
+            made_at: statement.made_at,
+        }
+    }
+}
+
 /// The node that judges, and when.
 pub(super) struct Here<'a> {
     pub id: Uuid,
@@ -185,16 +197,7 @@ fn approvals_into(
     }
     let policy = &here.config.approval;
     let assessed = policy.assess(&bundle.manifest, &signers, &here.config.approvers, &statements);
-    judgement.approvals = statements
-        .into_iter()
-        .map(|statement| GivenApproval {
-            person: statement.person,
-            feedback: statement.feedback,
-            decision: statement.decision,
-            comment: statement.comment,
-            made_at: statement.made_at,
-        })
-        .collect();
+    judgement.approvals = statements.into_iter().map(GivenApproval::from).collect();
     judgement.approved = assessed.met;
     judgement.counted = assessed.counted;
     if assessed.met {
@@ -235,7 +238,11 @@ pub(super) fn verified_statement(
         }
     }
     if statement.manifest_sha256 != digest {
-        return Err(format!("the approval of {} is for another bundle", approver.login));
+        return Err(format!(
+            "the approval of {} is for another bundle (sha256:{}): any change to a bundle needs approvals of its own",
+            approver.login,
+            statement.manifest_sha256.get(..12).unwrap_or_default().escape_debug()
+        ));
     }
     if statement.target != here.name && statement.target != here.id.to_string() {
         return Err(format!(

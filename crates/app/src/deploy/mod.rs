@@ -33,7 +33,7 @@ pub use tokens::DEPLOY_TOKEN_PREFIX;
 
 use crate::App;
 use crate::access::not_allowed;
-use crate::bundle::{APPROVAL_BYTES_MAX, Bundle, BundleSummary, Envelope, read_bundle};
+use crate::bundle::{APPROVAL_BYTES_MAX, Bundle, BundleSummary, cannot_write, read_bundle};
 use crate::datasets::blocking;
 use crate::error::AppError;
 
@@ -116,7 +116,8 @@ impl From<&Deployment> for DeploymentSummary {
             at: deployment.started_at,
             error: deployment.error.clone(),
             approved_by: texts("counted"),
-            warnings: texts("warnings"),
+            // Those of before there was a difference are told as they were.
+            warnings: texts(if document["lasting_warnings"].is_array() { "lasting_warnings" } else { "warnings" }),
         }
     }
 }
@@ -168,14 +169,11 @@ impl App {
         let folder = self.inner.folder.bundles(&key);
         let (source, digest) = (file.to_owned(), bundle.digest.clone());
         let kept = blocking(move || {
-            std::fs::create_dir_all(&folder)
-                .map_err(|error| AppError::Unavailable(format!("cannot keep the bundle: {error}")))?;
+            std::fs::create_dir_all(&folder).map_err(cannot_write)?;
             let path = folder.join(format!("{digest}.bundle"));
             crate::bundle::write_whole(&path, |out| {
                 let mut input = crate::bundle::open_file(&source)?;
-                std::io::copy(&mut input, out)
-                    .map(|_| ())
-                    .map_err(|error| AppError::Unavailable(format!("cannot keep the bundle: {error}")))
+                std::io::copy(&mut input, out).map(|_| ()).map_err(cannot_write)
             })?;
             // What is kept is what was checked, even if the file changed in between.
             let kept = read_bundle(&path)?;
@@ -196,10 +194,9 @@ impl App {
     /// When the actor may not, or the disk cannot be written.
     pub fn incoming_bundle(&self, actor: &Actor) -> Result<tempfile::NamedTempFile, AppError> {
         self.require_bringer(actor)?;
-        let cannot = |error: std::io::Error| AppError::Unavailable(format!("cannot keep the bundle: {error}"));
         let folder = self.inner.folder.incoming();
-        std::fs::create_dir_all(&folder).map_err(cannot)?;
-        tempfile::Builder::new().prefix("arriving-").tempfile_in(folder).map_err(cannot)
+        std::fs::create_dir_all(&folder).map_err(cannot_write)?;
+        tempfile::Builder::new().prefix("arriving-").tempfile_in(folder).map_err(cannot_write)
     }
 
     /// Puts away what was arriving when the server was killed. Called once at its start.
@@ -212,24 +209,30 @@ impl App {
         }
     }
 
-    /// Takes an approval that was brought to this node.
+    /// Takes an approval of a bundle that was brought to this node.
     ///
     /// # Errors
-    /// `Refused` with the reason, which is noted: unknown person, wrong signature, another bundle or node.
-    pub async fn receive_approval(&self, actor: &Actor, envelope: &[u8]) -> Result<GivenApproval, AppError> {
-        if actor.deploy.as_ref().is_some_and(|scopes| !scopes.approvals) {
-            return Err(not_allowed("this deploy token brings bundles, and may not bring approvals"));
-        }
-        if envelope.len() > APPROVAL_BYTES_MAX {
-            return Err(AppError::Refused(format!("an approval has at most {APPROVAL_BYTES_MAX} bytes")));
-        }
-        let (statement, _) =
-            Envelope::parse(envelope, None).and_then(|envelope| envelope.statement()).map_err(AppError::Refused)?;
-        let bundle = self.bundle(actor, &statement.manifest_sha256).await?;
+    /// `Refused` with the reason, which is noted: no approval, unknown person, wrong signature, another bundle or node.
+    pub async fn receive_approval(
+        &self,
+        actor: &Actor,
+        digest: &str,
+        envelope: &[u8],
+    ) -> Result<GivenApproval, AppError> {
+        let bundle = self.bundle(actor, digest).await?;
         let here = self.here();
         let key = &bundle.record.project;
         let digest = bundle.record.digest.as_str();
-        let (statement, passkey) = match judge::verified_statement(&here, digest, envelope) {
+        let found = if actor.deploy.as_ref().is_some_and(|scopes| !scopes.approvals) {
+            let text = "this deploy token brings bundles, and may not bring approvals";
+            self.note_deploy(Some(actor), key, Some(digest), "refused", text.to_owned()).await?;
+            return Err(not_allowed(text));
+        } else if envelope.len() > APPROVAL_BYTES_MAX {
+            Err(format!("an approval has at most {APPROVAL_BYTES_MAX} bytes"))
+        } else {
+            judge::verified_statement(&here, digest, envelope)
+        };
+        let (statement, passkey) = match found {
             Ok(found) => found,
             Err(reason) => {
                 let text = format!("an approval was refused: {reason}");
@@ -237,6 +240,14 @@ impl App {
                 return Err(AppError::Refused(text));
             }
         };
+        let known = self.inner.node.approvals(digest).await?;
+        let same = |known: &ApprovalRecord| {
+            judge::verified_statement(&here, digest, known.envelope.as_bytes()).is_ok_and(|(said, _)| said == statement)
+        };
+        // The same words again, however they are wrapped, say nothing new.
+        if known.iter().any(same) {
+            return Ok(GivenApproval::from(statement));
+        }
         let text = String::from_utf8(envelope.to_vec()).map_err(AppError::internal)?;
         if let Some((used, count)) = passkey {
             self.count_passkey(actor, &bundle, &text, &statement.person, &used, count).await?;
@@ -265,13 +276,7 @@ impl App {
             }
             self.note_deploy(Some(actor), key, Some(digest), "approval", said).await?;
         }
-        Ok(GivenApproval {
-            person: statement.person,
-            feedback: statement.feedback,
-            decision: statement.decision,
-            comment: statement.comment,
-            made_at: statement.made_at,
-        })
+        Ok(GivenApproval::from(statement))
     }
 
     /// Fails unless the actor may bring bundles of some project.
@@ -343,15 +348,13 @@ impl App {
                     }
                     Ok(project) => {
                         let app = self.clone();
-                        let without = blocking(move || Ok(app.uninitialised(&project))).await?;
-                        if !without.is_empty() && health == Health::Healthy {
+                        let unready = blocking(move || Ok(app.unready_editlogs(&project))).await?;
+                        if unready.iter().any(|editlog| editlog.foreign) {
+                            health = Health::Unhealthy;
+                        } else if !unready.is_empty() && health == Health::Healthy {
                             health = Health::Warning;
                         }
-                        reasons.extend(without.into_iter().map(|original| {
-                            format!(
-                                "`{original}` has no editlog on this node yet: open its table once, or run the scenario reset_edits_{original}"
-                            )
-                        }));
+                        reasons.extend(unready.into_iter().map(|editlog| editlog.words));
                     }
                 }
             }

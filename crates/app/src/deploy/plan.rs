@@ -8,7 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use stet_domain::access::may_read_dataset;
 use stet_domain::bundle::{BundlePath, FileEffect, FileState, Manifest, ObjectKind, file_effects};
-use stet_domain::project::{Project, ProjectError, RecipeKind, load};
+use stet_domain::project::{Project, ProjectError, RecipeKind, Webapp, load};
 use stet_domain::{Actor, DatasetName, ProjectKey, WebappName};
 
 use super::history::HistoryEffect;
@@ -16,6 +16,7 @@ use super::judge::{self, Judgement};
 use crate::App;
 use crate::bundle::{BundleSide, BundleSummary, bundle_texts, files_of, project_texts, read_bundle};
 use crate::datasets::blocking;
+use crate::editlogs::EditlogPlace;
 use crate::error::AppError;
 use crate::password::hex;
 
@@ -42,6 +43,8 @@ pub struct DeployPlan {
     pub blockers: Vec<String>,
     /// What should be known.
     pub warnings: Vec<String>,
+    /// Those of the warnings that go on being true once it is activated.
+    pub lasting_warnings: Vec<String>,
     /// Signatures and approvals.
     #[serde(flatten)]
     pub judgement: Judgement,
@@ -55,6 +58,8 @@ pub struct DeployPlan {
     pub builds: Vec<String>,
     /// The originals whose editlog is not there yet on this node.
     pub editlogs_to_initialise: Vec<String>,
+    /// For each of them, who makes it and how.
+    pub first_steps: Vec<String>,
     /// What becomes of the edits that were logged here. None is ever changed.
     pub edits: Vec<HistoryEffect>,
     /// The data files that change: none unless they are in the bundle.
@@ -162,11 +167,12 @@ impl App {
                     "the archive of the bundle {digest} was replaced by another one"
                 )));
             }
-            let before = deployed_path.map(|path| read_bundle(&path)).transpose()?.map(|bundle| bundle.manifest);
+            let before = deployed_path.as_deref().map(read_bundle).transpose()?.map(|bundle| bundle.manifest);
             let here = app.here();
             let judgement =
                 judge::activation(&here, &bundle, &approvals, deployed.as_ref().zip(before.as_ref()), rollback);
             let texts = bundle_texts(&path)?;
+            let current = current.or_else(|| app.as_deployed(&key, deployed_path.as_deref()?));
             app.draft_plan(&key, &bundle.manifest, digest, before.as_ref(), &texts, current, judgement, rollback, rows)
         })
         .await
@@ -191,6 +197,8 @@ impl App {
         let files = file_effects(&present, &before.map(hashes).unwrap_or_default(), &hashes(manifest));
         let mut blockers = std::mem::take(&mut judgement.blockers);
         let mut warnings = std::mem::take(&mut judgement.warnings);
+        let mut lasting_warnings = warnings.clone();
+        let warnings_of_judgement = warnings.len();
         for state in &files {
             match state.effect {
                 FileEffect::Conflict => blockers.push(format!(
@@ -225,29 +233,31 @@ impl App {
             None => Vec::new(),
         };
         for effect in edits.iter().filter(|effect| effect.lost() > 0) {
-            warnings.push(format!(
-                "{} of {} logged edits of `{}` would no longer be applied ({} orphans, {} misfits, {} of columns that are \
-                 no longer editable); they stay in the log",
+            lasting_warnings.push(format!(
+                "with this bundle {} of {} logged edits of `{}` no longer apply ({}); they stay in the log",
                 effect.lost(),
                 effect.events,
                 effect.original,
-                effect.orphans,
-                effect.misfits,
-                effect.not_editable
+                effect.in_words()
             ));
         }
         for effect in edits.iter().filter(|effect| effect.rekeyed > 0) {
-            warnings.push(format!(
-                "the primary key of `{}` becomes another one: {} logged edits would be applied to the rows that have the \
-                 same key then, which may be other rows",
+            lasting_warnings.push(format!(
+                "with this bundle the primary key of `{}` is another one: {} logged edits apply to the rows that have the same \
+                 key now, which may be other rows",
                 effect.original, effect.rekeyed
             ));
         }
+        warnings.extend(lasting_warnings.iter().skip(warnings_of_judgement).cloned());
         for effect in &edits {
             if let Some(reason) = &effect.not_looked_at {
                 warnings.push(format!("the table on `{}` would not open as things are now: {reason}", effect.original));
             }
         }
+        let mut unready = next.as_ref().map(|next| self.unready_editlogs(next)).unwrap_or_default();
+        blockers.extend(unready.iter().filter_map(|editlog| editlog.foreign.then(|| editlog.words.clone())));
+        warnings.extend(unready.iter().filter(|editlog| !editlog.foreign && !editlog.missing).map(|e| e.words.clone()));
+        unready.retain(|editlog| editlog.missing);
         let open = self.open_tables_of(key);
         let data = self.plan_data(key, manifest)?;
         Ok(DeployPlan {
@@ -263,15 +273,23 @@ impl App {
             connections: connections.unwrap_or_default(),
             webapps: next.as_ref().map(|next| webapps(current, next, &open)).unwrap_or_default(),
             builds: next.as_ref().map(|next| builds(current, next)).unwrap_or_default(),
-            editlogs_to_initialise: next.as_ref().map(|next| self.uninitialised(next)).unwrap_or_default(),
+            editlogs_to_initialise: unready.iter().map(|editlog| editlog.original.clone()).collect(),
+            first_steps: unready.into_iter().map(|editlog| editlog.words).collect(),
             edits,
             data,
             judgement,
             blockers,
             warnings,
+            lasting_warnings,
             files,
             present,
         })
+    }
+
+    /// The project as it was deployed, for when its files here cannot be used. Blocks.
+    pub(super) fn as_deployed(&self, key: &ProjectKey, archive: &Path) -> Option<Arc<Project>> {
+        let texts = bundle_texts(archive).ok()?;
+        next_of(key, &self.inner.folder.project(key), &[], &BTreeMap::new(), &texts).ok().map(Arc::new)
     }
 
     /// The project as it would be after a bundle was activated. Blocks.
@@ -324,11 +342,28 @@ impl App {
             .collect()
     }
 
-    /// The originals of webapps that have no editlog on this node yet.
-    pub(super) fn uninitialised(&self, project: &Project) -> Vec<String> {
-        let without =
-            |webapp: &&stet_domain::project::Webapp| self.editlog_reader_of(project, &webapp.original).is_err();
-        project.webapps.values().filter(without).map(|webapp| webapp.original.to_string()).collect()
+    /// The editlogs of a project that take no edits on this node yet, and what to do. Blocks.
+    pub(super) fn unready_editlogs(&self, project: &Project) -> Vec<UnreadyEditlog> {
+        let unready = |webapp: &Webapp| {
+            let original = &webapp.original;
+            // A connection that is missing is told as such.
+            let place = self.editlog_place(project, original).ok()?;
+            let is_there = place.is_initialised(original);
+            let opened = is_there.and_then(|there| {
+                if !there {
+                    return Ok(false);
+                }
+                // Whose it is shows only when it is opened.
+                place.reader(self.inner.node_id, original).map(|_| true)
+            });
+            let (missing, foreign, words) = match opened {
+                Ok(true) => return None,
+                Ok(false) => (true, false, first_step(&place, &project.key, original)),
+                Err(error) => (false, matches!(error, AppError::Configuration(_)), error.to_string()),
+            };
+            Some(UnreadyEditlog { original: original.to_string(), missing, foreign, words })
+        };
+        project.webapps.values().filter_map(unready).collect()
     }
 
     /// What differs between what is deployed and a bundle, object by object.
@@ -343,6 +378,33 @@ impl App {
         let bundle = self.bundle(actor, digest).await?;
         let before = BundleSide::Deployed(bundle.record.project.clone());
         self.diff_bundles(actor, before, BundleSide::Archive(bundle.path)).await
+    }
+}
+
+/// An editlog that takes no edits on this node.
+pub(super) struct UnreadyEditlog {
+    /// Whose edits it would hold.
+    pub original: String,
+    /// Whether it only has to be made.
+    pub missing: bool,
+    /// Whether it is there and cannot be this node's: another node's, or not as Stet made it.
+    pub foreign: bool,
+    /// What to do, in words.
+    pub words: String,
+}
+
+/// Who makes an editlog that is not there yet, and how.
+fn first_step(place: &EditlogPlace, project: &ProjectKey, original: &DatasetName) -> String {
+    let begin = format!("`{original}` has no editlog on this node yet:");
+    match place {
+        EditlogPlace::Node(_) => {
+            format!("{begin} opening its table makes it, as does the scenario reset_edits_{original}")
+        }
+        EditlogPlace::Database(..) => format!(
+            "{begin} the scenario reset_edits_{original} or `stet editlog init {project}.{original}` makes it with the rights of \
+             the node; `stet editlog init {project}.{original} --secure --admin-url-file FILE` makes it so that the node can \
+             append and read, and nothing else"
+        ),
     }
 }
 
@@ -438,5 +500,11 @@ fn builds(current: Option<&Project>, next: &Project) -> Vec<String> {
             || current.recipe_of(&recipe.output) != Some(*recipe)
             || current.datasets.get(&recipe.output) != next.datasets.get(&recipe.output)
     };
-    next.recipes.values().filter(changed).map(|recipe| recipe.output.to_string()).collect()
+    // Each after those that it is made of; a cycle is told as a problem of the project.
+    let order = stet_domain::flow::order(next).unwrap_or_default();
+    order
+        .iter()
+        .filter(|dataset| next.recipe_of(dataset).is_some_and(|recipe| changed(&recipe)))
+        .map(ToString::to_string)
+        .collect()
 }

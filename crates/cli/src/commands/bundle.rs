@@ -460,6 +460,9 @@ fn approve(arguments: Approve) -> Result<(), Failure> {
         }),
         comment: arguments.comment,
     };
+    if approval.feedback.is_none() && approval.decision.is_none() {
+        return Err(Failure::usage("say what you think: `--feedback` as a reviewer, `--final` if you decide, or both"));
+    }
     let envelope = approve_bundle(&arguments.bundle, &key, &approval, Clock::System.now())?;
     let path = arguments.output.unwrap_or_else(|| {
         let name = arguments.bundle.file_name().unwrap_or_default().to_string_lossy();

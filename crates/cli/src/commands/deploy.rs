@@ -127,16 +127,20 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let bundle = take_in(&app, &actor, &bundle).await?;
             let plan = app.activate(&actor, &bundle.record.digest).await?;
             done(&plan, format)?;
-            if build { build_all(&app, &actor, &plan).await } else { Ok(()) }
+            if build {
+                return build_all(&app, &actor, &plan).await;
+            }
+            say_what_to_build(&plan, format)
         }
         Command::Rollback { project, to, plan: true, format } => {
-            let plan = app.plan_rollback(&actor, &project, to.as_deref(), false).await?;
+            let plan = app.plan_rollback(&actor, &project, to.as_deref()).await?;
             print_plan(&plan, format)?;
             blocked(&plan)
         }
         Command::Rollback { project, to, plan: false, format } => {
             let plan = app.rollback(&actor, &project, to.as_deref()).await?;
-            done(&plan, format)
+            done(&plan, format)?;
+            say_what_to_build(&plan, format)
         }
         Command::Status { project, format } => status(&app, &actor, project.as_deref(), format).await,
         Command::History { project, format } => history(&app, &actor, &project, format).await,
@@ -156,7 +160,7 @@ async fn take_in(app: &App, actor: &Actor, arguments: &BundleArguments) -> Resul
     for file in &arguments.approval {
         let bytes =
             std::fs::read(file).map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
-        app.receive_approval(actor, &bytes).await?;
+        app.receive_approval(actor, &bundle.record.digest, &bytes).await?;
     }
     Ok(bundle)
 }
@@ -165,7 +169,7 @@ fn blocked(plan: &DeployPlan) -> Result<(), Failure> {
     if plan.blockers.is_empty() {
         return Ok(());
     }
-    Err(Failure::no(format!("this bundle cannot be activated: {}", plan.blockers.join("; "))))
+    Err(Failure::no(format!("this bundle cannot be activated:\n    {}", plan.blockers.join("\n    "))))
 }
 
 fn print_plan(plan: &DeployPlan, format: PrintFormat) -> Result<(), Failure> {
@@ -211,11 +215,7 @@ fn print_plan(plan: &DeployPlan, format: PrintFormat) -> Result<(), Failure> {
     for data in &plan.data {
         lines.push(format!("data         {} {} ({} bytes)", data.effect, data.file, data.bytes));
     }
-    for original in &plan.editlogs_to_initialise {
-        lines.push(format!(
-            "editlog      of {original} is not there yet: run the scenario reset_edits_{original}, or open its table once"
-        ));
-    }
+    lines.extend(plan.first_steps.iter().map(|step| format!("editlog      {step}")));
     for effect in &plan.edits {
         lines.push(format!(
             "edits        {}: {} in the log, all stay; {} orphans, {} misfits, {} not editable",
@@ -262,7 +262,14 @@ fn done(plan: &DeployPlan, format: PrintFormat) -> Result<(), Failure> {
         output::note(&shown_word(&format!("warning: {warning}")));
     }
     let verb = if plan.rollback { "Went back to" } else { "Activated" };
-    output::print(&format!("{verb} bundle {} of {} (sha256:{})", plan.sequence, plan.project, plan.digest))?;
+    output::print(&format!("{verb} bundle {} of {} (sha256:{})", plan.sequence, plan.project, plan.digest))
+}
+
+/// The commands that build what is new or changed, for whoever did not have it built at once.
+fn say_what_to_build(plan: &DeployPlan, format: PrintFormat) -> Result<(), Failure> {
+    if format == PrintFormat::Json {
+        return Ok(());
+    }
     for dataset in &plan.builds {
         output::print(&format!("Next: stet build {}.{dataset}", plan.project))?;
     }
@@ -304,14 +311,15 @@ async fn status(app: &App, actor: &Actor, project: Option<&str>, format: PrintFo
                 let health = health.as_str().unwrap_or_default().replace('_', " ");
                 output::print(&format!("{}: {health}", status.project))?;
                 if let Some(deployed) = &status.deployed {
+                    let how = if deployed.kind == "rollback" { "brought back" } else { "activated" };
                     let approved = if deployed.approved_by.is_empty() {
                         "approved by nobody".to_owned()
                     } else {
                         format!("approved by {}", deployed.approved_by.join(", "))
                     };
                     output::print(&shown_word(&format!(
-                        "    bundle {} (sha256:{}), {} by {} at {}, {approved}",
-                        deployed.sequence, deployed.digest, deployed.kind, deployed.by, deployed.at
+                        "    bundle {} (sha256:{}), {how} by {} at {}, {approved}",
+                        deployed.sequence, deployed.digest, deployed.by, deployed.at
                     )))?;
                 }
                 for reason in &status.reasons {
@@ -395,7 +403,7 @@ async fn token(app: &App, actor: &Actor, command: TokenCommand) -> Result<(), Fa
                 PrintFormat::Text => {
                     output::note(&format!(
                         "On the node that is to send its bundles here, with the token on stdin, which is shown this once:\n    \
-                         stet bundle target add NAME --address {address} --node {}",
+                         stet bundle target add NAME --address {address} --node-id {}",
                         app.node_id()
                     ));
                     output::print(&secret)

@@ -43,7 +43,7 @@ pub(crate) enum TargetCommand {
         address: String,
         /// Which node it is, as `stet deploy token add` tells it there
         #[arg(long, value_name = "ID")]
-        node: String,
+        node_id: String,
         /// Certificates (PEM) of authorities to trust instead of the system's, below this node's folder
         #[arg(long, value_name = "FILE")]
         ca_file: Option<String>,
@@ -157,9 +157,9 @@ pub(crate) async fn target(global: &Global, command: TargetCommand) -> Result<()
     let app = node::open(global).await?;
     let actor = node::actor();
     match command {
-        TargetCommand::Add { name, address, node, ca_file, token } => {
+        TargetCommand::Add { name, address, node_id, ca_file, token } => {
             let token = read_pasted(token.token_file, "Deploy token")?;
-            app.add_target(&actor, NewTarget { name: name.clone(), address, node_id: node, ca_file, token }).await?;
+            app.add_target(&actor, NewTarget { name: name.clone(), address, node_id, ca_file, token }).await?;
             output::print(&shown_word(&format!(
                 "Added the target {name}: try it with `stet bundle target test {name}`"
             )))

@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 
 use crate::support::{Node, PASSWORD, Run, run};
 
-const ITEMS: &str = "id,name,amount\na,Ann,1\nb,Bob,2\nc,Cyd,\n";
+pub const ITEMS: &str = "id,name,amount\na,Ann,1\nb,Bob,2\nc,Cyd,\n";
 
 /// A design node with the project `T`, an automation node that trusts it, and two approvers with keys of their own.
-struct Landscape {
-    design: Node,
-    production: Node,
+pub struct Landscape {
+    pub design: Node,
+    pub production: Node,
     /// The approvers' machine.
-    desk: tempfile::TempDir,
+    pub desk: tempfile::TempDir,
 }
 
 impl Landscape {
-    fn new(policy: &str) -> Landscape {
+    pub fn new(policy: &str) -> Landscape {
         let design = Node::with_items(ITEMS);
         let production = Node { folder: tempfile::tempdir().unwrap() };
         let init = ["init", "--name", "Production", "--role", "automation", "--admin", "ada"];
@@ -39,18 +39,18 @@ impl Landscape {
         landscape
     }
 
-    fn keygen(&self, person: &str) -> String {
+    pub fn keygen(&self, person: &str) -> String {
         let file = self.desk.path().join(format!("{person}.key"));
         run(&["bundle", "keygen", "--output", text(&file), "--name", person]).ok().trim().to_owned()
     }
 
-    fn bundle(&self, name: &str, more: &[&str]) -> PathBuf {
+    pub fn bundle(&self, name: &str, more: &[&str]) -> PathBuf {
         let file = self.desk.path().join(name);
         self.design.run(&[&["bundle", "create", "T", "--output", text(&file)], more].concat()).ok();
         file
     }
 
-    fn approve(&self, bundle: &Path, person: &str, more: &[&str]) -> PathBuf {
+    pub fn approve(&self, bundle: &Path, person: &str, more: &[&str]) -> PathBuf {
         let key = self.desk.path().join(format!("{person}.key"));
         let words =
             ["bundle", "approve", text(bundle), "--key", text(&key), "--target", "Production", "--format", "json"];
@@ -71,11 +71,11 @@ impl Landscape {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-const TWO: &str = "[deploy.approval]\npersons_min = 2\ngroups = { quality = 1 }\n";
+pub const TWO: &str = "[deploy.approval]\npersons_min = 2\ngroups = { quality = 1 }\n";
 
 #[test]
 fn the_same_state_of_a_project_gives_the_same_bytes_and_nothing_but_its_definition() {
@@ -192,7 +192,8 @@ fn without_the_approvals_that_the_policy_asks_for_nothing_is_activated() {
     // A change voids all approvals.
     landscape.design.write("projects/T/recipes/sum_up.sql", "SELECT 1 AS n");
     let next = landscape.bundle("two.bundle", &[]);
-    assert!(activate(&next, &quinn).fails(1).contains("0 of 2 approvals"));
+    assert!(activate(&next, &quinn).fails(1).contains("the approval of quinn is for another bundle"));
+    assert!(landscape.production.run(&["deploy", "activate", text(&next)]).fails(1).contains("0 of 2 approvals"));
     let warning = Landscape::new("[deploy.approval]\nmode = \"warn\"\npersons_min = 2\n");
     let bundle = warning.bundle("one.bundle", &[]);
     assert!(warning.production.run(&["deploy", "activate", text(&bundle)]).ok().contains("Activated"));
@@ -248,6 +249,15 @@ async fn a_project_goes_to_production_is_updated_and_rolled_back_and_no_edit_is_
     let plan: Value = serde_json::from_str(&plan).unwrap();
     assert_eq!((&plan["edits"][0]["events"], &plan["edits"][0]["not_editable"]), (&json!(2), &json!(2)));
     assert_eq!(plan["edits"][0]["rows"][0]["key"], "b");
+    let printed = production.run(&["deploy", "plan", text(&second), "--rows"]).stdout;
+    for line in [
+        "    items, event 1, b, name: production edit (not editable)\n",
+        "    items, event 2, c, name: another (not editable)\n",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    let without = production.run(&["deploy", "plan", text(&second)]).stdout;
+    assert!(without.contains("2 not editable") && !without.contains("production edit"), "{without}");
     landscape.activate(&second).ok();
     assert!(
         production.file("projects/T/datasets/mine.toml").exists() && production.file("projects/T/notes.txt").exists()
@@ -268,6 +278,27 @@ async fn a_project_goes_to_production_is_updated_and_rolled_back_and_no_edit_is_
     assert_eq!(kinds, ["rollback", "activate", "activate"]);
     let design_log = design.run(&["editlog", "history", "T.items", "--format", "json"]).json();
     assert_eq!(design_log["events"].as_array().unwrap().len(), 1);
+
+    // Files that somebody broke here hide no edit from a plan.
+    production.write("projects/T/webapps/fix.toml", "original = \"nothing\"\n");
+    let digest = run(&["bundle", "inspect", text(&second), "--format", "json"]).json()["digest"].clone();
+    let back = ["deploy", "rollback", "T", "--to", digest.as_str().unwrap(), "--plan", "--format", "json"];
+    let plan = production.run(&back).json();
+    assert_eq!((&plan["edits"][0]["events"], &plan["edits"][0]["not_editable"]), (&json!(3), &json!(3)), "{plan}");
+    assert_eq!(plan["webapps"], json!([{ "name": "fix", "effect": "restart" }]));
+    assert_eq!(landscape.status()["health"], "unhealthy");
+    production.run(&back[..5]).ok();
+    let status = landscape.status();
+    assert_eq!(status["drift"], json!([]));
+    // What was mended by it is no warning any more; what is lost with it is.
+    let reasons: Vec<&str> = status["reasons"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "with this bundle 3 of 3 logged edits of `items` no longer apply (3 of columns that are no longer editable); they \
+             stay in the log"
+        ]
+    );
 }
 
 #[test]
@@ -317,6 +348,15 @@ fn a_connection_that_is_missing_or_of_another_kind_prevents_an_activation() {
     let bundle = landscape.bundle("one.bundle", &[]);
     let stderr = landscape.production.run(&["deploy", "activate", text(&bundle)]).fails(1);
     assert!(stderr.contains("no connection `warehouse` of kind `files`"), "{stderr}");
+    let config = std::fs::read_to_string(landscape.production.file("stet.toml")).unwrap();
+    let other = "[connections.warehouse]\nkind = \"postgresql\"\nhost = \"127.0.0.1\"\nport = 1\ndatabase = \"x\"\nuser = \"x\"\n";
+    landscape.production.write("stet.toml", &format!("{config}\n{other}"));
+    let stderr = landscape.production.run(&["deploy", "activate", text(&bundle)]).fails(1);
+    assert!(
+        stderr.contains("is of kind `postgresql` here and of kind `files` on Test: they have to be of the same kind"),
+        "{stderr}"
+    );
+    assert!(!landscape.production.file("projects/T").exists(), "nothing was written");
 }
 
 #[test]

@@ -131,7 +131,7 @@ async fn sealed(server: &Server, token: &str, events: u64) -> Value {
 async fn edits_in_production_stay_through_updates_and_rollbacks_and_those_of_design_never_come() {
     let land = Landscape::new();
     // On design: the editlog is made by the node itself, and somebody tries the table out.
-    land.design.run(&["editlog", "init", "T.items"]).ok();
+    land.design.run(&["scenario", "run", "T.reset_edits_items"]).ok();
     {
         let token = land.design.token();
         let mut server = land.design.serve();
@@ -144,7 +144,10 @@ async fn edits_in_production_stay_through_updates_and_rollbacks_and_those_of_des
     assert!(land.production.run(&["deploy", "activate", text(&first)]).fails(1).contains("0 of 2 approvals"));
     assert!(!land.production.file("projects/T").exists());
     let plan = land.production.run(&["deploy", "plan", text(&first), "--format", "json"]);
-    assert!(plan.stdout.contains("items"), "{}", plan.stdout);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["editlogs_to_initialise"], json!(["items"]), "{plan}");
+    let step = plan["first_steps"][0].as_str().unwrap();
+    assert!(step.contains("`stet editlog init T.items`") && step.contains("--secure"), "both procedures: {step}");
     land.activate(&first);
 
     // Not initialised: readable, not editable, and it says who has to do what.
@@ -221,6 +224,12 @@ async fn edits_in_production_stay_through_updates_and_rollbacks_and_those_of_des
     land.design.write("stet.toml", &stolen);
     let refused = land.design.run(&["editlog", "export", "T.items", "--format", "json"]);
     assert!(refused.code != 0 && refused.stderr.contains("belong to the node `Production`"), "{}", refused.stderr);
+    // And whoever lets production lead to the database of design sees it before anything else.
+    let config = std::fs::read_to_string(land.production.file("stet.toml")).unwrap();
+    land.production.write("stet.toml", &config.replace(&land.production_database.name, &land.design_database.name));
+    let status = land.production.run(&["deploy", "status", "T"]);
+    assert!(status.code == 1 && status.stdout.contains("T: unhealthy"), "{status:?}");
+    assert!(status.stdout.contains("belong to the node `Test`"), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

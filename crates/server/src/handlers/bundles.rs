@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use stet_app::{AppError, BundleSide, DEPLOY_TOKEN_PREFIX, NewBundle, UPLOAD_BYTES_MAX, read_bundle};
+use stet_app::{AppError, BundleSide, DEPLOY_TOKEN_PREFIX, NewBundle, UPLOAD_BYTES_MAX, cannot_write, read_bundle};
 use stet_domain::{Actor, EventId, ProjectKey};
 use tokio::io::AsyncWriteExt;
 use tokio_stream::StreamExt;
@@ -74,7 +74,7 @@ pub(crate) async fn bring(
         .try_acquire()
         .map_err(|_| Problem::too_many("other bundles are arriving at this moment: send it again shortly", 10))?;
     let file = server.app.incoming_bundle(&actor)?;
-    let cannot = |error: std::io::Error| Problem::from(AppError::internal(error));
+    let cannot = |error: std::io::Error| Problem::from(cannot_write(error));
     {
         let mut out = tokio::fs::File::from_std(file.reopen().map_err(cannot)?);
         let mut stream = body.into_data_stream();
@@ -215,8 +215,7 @@ pub(crate) async fn approve(
     Path(digest): Path<String>,
     Body(envelope): Body<serde_json::Value>,
 ) -> Result<(StatusCode, Json<ApprovalView>), Problem> {
-    server.app.bundle(&actor, &digest).await?;
-    let approval = server.app.receive_approval(&actor, envelope.to_string().as_bytes()).await?;
+    let approval = server.app.receive_approval(&actor, &digest, envelope.to_string().as_bytes()).await?;
     Ok((StatusCode::CREATED, Json(ApprovalView::try_from(&approval).map_err(AppError::internal)?)))
 }
 
@@ -224,11 +223,14 @@ pub(crate) async fn approve(
 pub(crate) struct PlanQuery {
     #[serde(default)]
     rows: bool,
+    #[serde(default)]
+    rollback: bool,
 }
 
 /// Everything that activating a bundle would do. With `rows=true`, the logged edits that would no longer fit one by one.
+/// With `rollback=true`, what going back to it would do, if it was active here before.
 #[utoipa::path(get, path = "/api/v1/bundles/{digest}/plan", tag = "deployment",
-    params(("digest" = String, Path), ("rows" = Option<bool>, Query)),
+    params(("digest" = String, Path), ("rows" = Option<bool>, Query), ("rollback" = Option<bool>, Query)),
     responses((status = 200, description = "The plan", body = PlanView)))]
 pub(crate) async fn plan(
     State(server): Shared,
@@ -236,7 +238,12 @@ pub(crate) async fn plan(
     Path(digest): Path<String>,
     Query(query): Query<PlanQuery>,
 ) -> Answer<PlanView> {
-    let plan = server.app.plan_deployment(&signed.actor, &digest, query.rows).await?;
+    let plan = if query.rollback {
+        let project = server.app.bundle(&signed.actor, &digest).await?.record.project;
+        server.app.plan_rollback(&signed.actor, project.as_str(), Some(&digest)).await?
+    } else {
+        server.app.plan_deployment(&signed.actor, &digest, query.rows).await?
+    };
     Ok(Json(PlanView::try_from(&plan).map_err(AppError::internal)?))
 }
 
