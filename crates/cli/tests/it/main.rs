@@ -14,6 +14,7 @@ mod production;
 mod projects;
 mod reading;
 mod sealing;
+mod sending;
 mod serving;
 mod support;
 mod usage;
