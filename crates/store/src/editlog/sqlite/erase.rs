@@ -52,7 +52,9 @@ fn erase_event(
     let event = {
         let mut statement = transaction.prepare_cached(&sql.seal.events).map_err(writing)?;
         let mut rows = statement
-            .query_map((id.cast_signed() - 1, 1_i64), |row| seal::event(row, Secrecy::Stored))
+            .query_map((id.cast_signed() - 1, 1_i64), |row| {
+                seal::event(row, Secrecy::Stored).map(stet_editlog::Event::into_owned)
+            })
             .map_err(writing)?;
         rows.next().transpose().map_err(writing)?
     };

@@ -103,7 +103,7 @@ impl SqliteEditlogs {
             let mut connection = sqlite::open(&shared.path, Access::Write, shared.busy_timeout_ms)?;
             writer::in_transaction(&shared.path, &mut connection, |transaction| {
                 schema::create(transaction, &sql)?;
-                seal::seal(transaction, &sql, None, shared.sealing.as_ref()).map(drop)
+                seal::seal(transaction, &sql, None, shared.sealing.as_ref(), |_, _| {}).map(drop)
             })
         });
         created.await.unwrap_or(Err(StoreError::Closed))?;

@@ -94,7 +94,7 @@ impl LogSql {
             // The id is given, so that the row cannot land anywhere else than where the writer has looked.
             insert: format!(
                 r#"INSERT INTO {table} (id, "user", action, key, column_name, value, previous, batch_id, source, reason, event_id)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING id, date"#
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"#
             ),
             by_event_id: format!("SELECT {COLUMNS} FROM {table} WHERE event_id = ?1"),
             by_id: format!("SELECT {COLUMNS} FROM {table} WHERE id = ?1"),

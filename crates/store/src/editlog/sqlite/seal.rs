@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rand::Rng as _;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction};
 use stet_domain::{DatasetName, LogDate};
 use stet_editlog::event::{Secret, Secrets, decode_secrets, encode_secrets};
 use stet_editlog::tile::{LEVEL_MAX, StoredHashes, TILE_HASHES, TILE_HEIGHT, TileTree};
@@ -22,9 +22,6 @@ use crate::error::{Doing, StoreError};
 
 /// Of the checkpoints of one such time, only the last is kept.
 const KEPT_EVERY_MICROS: i64 = 60_000_000;
-
-/// How many events are read at a time to be sealed.
-const SEAL_EVENTS: i64 = 4_096;
 
 /// The statements that seal one editlog.
 #[derive(Debug)]
@@ -127,12 +124,14 @@ pub(super) fn is_behind(connection: &Connection, sql: &LogSql, sealing: Option<&
     Ok(sealing.is_some() && signed.unwrap_or(0) < end)
 }
 
-/// Seals everything of an editlog that is not sealed, and signs the result. `seal` is what is known of it from before.
+/// Seals everything of an editlog that is not sealed, and signs the result. `seal` is what is known of it from before;
+/// `sealed` is told the id and date of each event, in order, as they are stored.
 pub(super) fn seal(
     transaction: &Transaction<'_>,
     sql: &LogSql,
     seal: Option<Seal>,
     sealing: Option<&Sealing>,
+    mut sealed: impl FnMut(i64, LogDate),
 ) -> Result<Seal, StoreError> {
     let failed = |error| StoreError::from_engine(path(transaction), Doing::Writing, error);
     let size: i64 =
@@ -143,23 +142,21 @@ pub(super) fn seal(
         None => load(transaction, sql, size.unsigned_abs())?,
     };
     let mut date = None;
-    let mut buffer = Vec::new();
-    loop {
-        let from = seal.tree.size().cast_signed();
-        let events = {
-            let mut statement = transaction.prepare_cached(&sql.seal.events_alone).map_err(failed)?;
-            let rows = statement.query_map((from, SEAL_EVENTS), |row| event(row, Secrecy::New)).map_err(failed)?;
-            rows.collect::<Result<Vec<_>, _>>().map_err(failed)?
-        };
-        let ended = (events.len() as i64) < SEAL_EVENTS;
-        for event in events {
-            append(transaction, sql, &mut seal.tree, &event, &mut buffer).map_err(failed)?;
-            date = Some(LogDate::from_micros(event.date_micros));
+    let mut leaves = || -> rusqlite::Result<()> {
+        let mut insert_leaf = transaction.prepare_cached(&sql.seal.insert_leaf)?;
+        let mut events = transaction.prepare_cached(&sql.seal.events_alone)?;
+        let mut rows = events.query((seal.tree.size().cast_signed(), i64::MAX))?;
+        let mut buffer = Vec::new();
+        while let Some(row) = rows.next()? {
+            let event = event(row, Secrecy::New)?;
+            let of_event = LogDate::from_micros(event.date_micros);
+            append(transaction, sql, &mut insert_leaf, &mut seal.tree, &event, &mut buffer)?;
+            sealed(event.id.cast_signed(), of_event);
+            date = Some(of_event);
         }
-        if ended {
-            break;
-        }
-    }
+        Ok(())
+    };
+    leaves().map_err(failed)?;
     if let Some(sealing) = sealing {
         sign(transaction, sql, &mut seal, sealing, date)?;
     }
@@ -169,6 +166,7 @@ pub(super) fn seal(
 fn append(
     transaction: &Transaction<'_>,
     sql: &LogSql,
+    insert_leaf: &mut Statement<'_>,
     tree: &mut Tree,
     event: &Event<'_>,
     buffer: &mut Vec<u8>,
@@ -179,8 +177,7 @@ fn append(
         Personal::Clear(_, salt) => Secret::Salt(*salt),
         Personal::Erased(commitment) => Secret::Erased(*commitment),
     });
-    let mut insert = transaction.prepare_cached(&sql.seal.insert_leaf)?;
-    insert.execute((event.id.cast_signed(), hash.0, encode_secrets(&secrets)))?;
+    insert_leaf.execute((event.id.cast_signed(), hash.0, encode_secrets(&secrets)))?;
     let mut nodes = Vec::new();
     tree.append_with(hash, |node| {
         if node.height % TILE_HEIGHT == 0 {
@@ -313,12 +310,12 @@ pub(super) enum Secrecy {
 
 /// An event from a row with all columns in the order of the table and its secrets. Nothing in the row is believed: what is
 /// no event of ours becomes one whose hash is not the sealed one.
-pub(super) fn event(row: &Row<'_>, secrecy: Secrecy) -> rusqlite::Result<Event<'static>> {
+pub(super) fn event<'r>(row: &'r Row<'_>, secrecy: Secrecy) -> rusqlite::Result<Event<'r>> {
     let secrets = match secrecy {
         Secrecy::Stored => row.get_ref(12)?.as_blob_or_null().ok().flatten().and_then(decode_secrets),
         Secrecy::New => None,
     };
-    let personal = |column: usize, field: Field, placeholder: Option<&str>| -> rusqlite::Result<Personal<'static>> {
+    let personal = |column: usize, field: Field, placeholder: Option<&str>| -> rusqlite::Result<Personal<'r>> {
         let text = text(row.get_ref(column)?);
         let secret = match secrets {
             Some(secrets) => secrets[field as usize],
@@ -326,12 +323,12 @@ pub(super) fn event(row: &Row<'_>, secrecy: Secrecy) -> rusqlite::Result<Event<'
             None => Secret::Salt(salt(secrecy)),
         };
         let unmatched = text.clone();
-        Ok(secret.field(text.map(Cow::Owned), placeholder).unwrap_or(match unmatched {
-            Some(text) => Personal::Clear(Cow::Owned(text), Default::default()),
+        Ok(secret.field(text, placeholder).unwrap_or(match unmatched {
+            Some(text) => Personal::Clear(text, Default::default()),
             None => Personal::Absent,
         }))
     };
-    let plain = |column: usize| Ok::<_, rusqlite::Error>(Cow::Owned(text(row.get_ref(column)?).unwrap_or_default()));
+    let plain = |column: usize| Ok::<_, rusqlite::Error>(text(row.get_ref(column)?).unwrap_or_default());
     let uuid = |column: usize| Ok::<_, rusqlite::Error>(line::uuid_bytes(&plain(column)?).unwrap_or_default());
     Ok(Event {
         id: row.get::<_, i64>(0)?.cast_unsigned(),
@@ -339,7 +336,7 @@ pub(super) fn event(row: &Row<'_>, secrecy: Secrecy) -> rusqlite::Result<Event<'
         user: personal(2, Field::User, Some(ERASED_USER))?,
         action: plain(3)?,
         key: plain(4)?,
-        column_name: text(row.get_ref(5)?).map(Cow::Owned),
+        column_name: text(row.get_ref(5)?),
         value: personal(6, Field::Value, None)?,
         previous: personal(7, Field::Previous, None)?,
         batch_id: uuid(8)?,
@@ -358,12 +355,12 @@ fn salt(secrecy: Secrecy) -> stet_editlog::Salt {
 }
 
 /// A value as text; none for NULL. Tables of ours hold nothing but texts there.
-fn text(value: ValueRef<'_>) -> Option<String> {
+fn text(value: ValueRef<'_>) -> Option<Cow<'_, str>> {
     match value {
         ValueRef::Null => None,
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Integer(number) => Some(number.to_string()),
-        ValueRef::Real(number) => Some(number.to_string()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes)),
+        ValueRef::Integer(number) => Some(Cow::Owned(number.to_string())),
+        ValueRef::Real(number) => Some(Cow::Owned(number.to_string())),
     }
 }
 
@@ -419,7 +416,7 @@ impl SqliteSealed {
         }
         let mut statement =
             self.connection.prepare_cached(&self.sql.seal.checkpoints).map_err(|error| self.failed(error))?;
-        let notes = statement.query_map([], |row| Ok(text(row.get_ref(0)?).unwrap_or_default()));
+        let notes = statement.query_map([], |row| Ok(text(row.get_ref(0)?).unwrap_or_default().into_owned()));
         let notes = notes.map_err(|error| self.failed(error))?;
         notes.take(limit).collect::<Result<_, _>>().map_err(|error| self.failed(error))
     }
@@ -437,7 +434,7 @@ impl SqliteSealed {
         let statement = if self.has_seal()? { &self.sql.seal.events } else { &self.sql.seal.events_alone };
         let mut statement = self.connection.prepare_cached(statement).map_err(|error| self.failed(error))?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statement.query_map((after, limit), |row| event(row, Secrecy::Stored));
+        let rows = statement.query_map((after, limit), |row| event(row, Secrecy::Stored).map(Event::into_owned));
         rows.map_err(|error| self.failed(error))?.collect::<Result<_, _>>().map_err(|error| self.failed(error))
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, ffi};
 use stet_domain::{DatasetName, Event, EventId, LogDate, NewEvent};
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use super::schema::{CLOCK_REFUSED, LogSql};
 use super::seal::{self, Seal};
@@ -137,7 +138,7 @@ fn write(shared: &Shared, writer: &mut Option<Writer>, batch: &[Request]) -> Res
     // Put back after the commit: what is known of a seal is worth nothing if the transaction is rolled back.
     let mut seals = std::mem::take(&mut writer.seals);
     let written = in_transaction(&shared.path, &mut writer.connection, |transaction| {
-        let mut ends: HashMap<DatasetName, i64> = HashMap::new();
+        let mut ends: HashMap<&DatasetName, i64> = HashMap::new();
         let mut answers = Vec::with_capacity(batch.len());
         for request in batch {
             let original = &request.sql.original;
@@ -148,23 +149,48 @@ fn write(shared: &Shared, writer: &mut Option<Writer>, batch: &[Request]) -> Res
             let log = Log { shared, transaction, sql: &request.sql, end };
             let (outcomes, appended) = append(&log, &request.append)?;
             events += appended.unsigned_abs();
-            ends.insert(original.clone(), end + appended);
+            ends.insert(original, end + appended);
             answers.push(outcomes);
         }
         let mut sealed = HashSet::new();
+        let mut dates: HashMap<&DatasetName, HashMap<i64, LogDate>> = HashMap::new();
         for sql in batch.iter().map(|request| &request.sql).filter(|sql| sealed.insert(&sql.original)) {
             fault(shared, WriteStep::SealBegin, Doing::Writing)?;
-            let seal = seal::seal(transaction, sql, seals.remove(&sql.original), shared.sealing.as_ref())?;
+            let dates = dates.entry(&sql.original).or_default();
+            let known = seals.remove(&sql.original);
+            let seal = seal::seal(transaction, sql, known, shared.sealing.as_ref(), |id, date| {
+                dates.insert(id, date);
+            })?;
             seals.insert(sql.original.clone(), seal);
         }
+        for (request, outcomes) in batch.iter().zip(&mut answers) {
+            date(outcomes, dates.get(&request.sql.original))?;
+        }
         fault(shared, WriteStep::Commit, Doing::Writing)?;
-        let ends = ends.into_iter().map(|(original, end)| (original, (end > 0).then_some(EventId(end))));
+        let ends = ends.into_iter().map(|(original, end)| (original.clone(), (end > 0).then_some(EventId(end))));
         Ok(Written { answers, ends: ends.collect() })
     })?;
     writer.seals = seals;
     shared.events.fetch_add(events, Ordering::Relaxed);
     fault(shared, WriteStep::Committed, Doing::Committing)?;
     Ok(written)
+}
+
+/// Gives the new events the dates that the database gave them, as the sealing read them. An event that was not there to be
+/// sealed was not kept, whatever the insert said: that is never to be taken for a success.
+fn date(outcomes: &mut [Outcome], dates: Option<&HashMap<i64, LogDate>>) -> Result<(), StoreError> {
+    for outcome in outcomes {
+        if let Outcome::Appended(event) = outcome {
+            let date = dates.and_then(|dates| dates.get(&event.id.0));
+            event.date = *date.ok_or_else(|| swallowed(0))?;
+        }
+    }
+    Ok(())
+}
+
+/// The failure of an insert that the database took and did not carry out.
+fn swallowed(rows: usize) -> StoreError {
+    StoreError::Refused { source: EngineError::from(rusqlite::Error::StatementChangedRows(rows)) }
 }
 
 /// The last id of a log, or 0. Waits for a clock that is a little behind the last event.
@@ -241,7 +267,8 @@ struct Log<'a> {
 impl Log<'_> {
     fn by_event_id(&self, event: &NewEvent) -> Result<Option<Event>, StoreError> {
         let mut statement = self.prepare(&self.sql.by_event_id)?;
-        let event_id = event.event_id.0.hyphenated().to_string();
+        let mut buffer = Uuid::encode_buffer();
+        let event_id: &str = event.event_id.0.hyphenated().encode_lower(&mut buffer);
         statement.query_row([event_id], read::event).optional().map_err(|error| self.failed(error))
     }
 
@@ -306,36 +333,36 @@ impl Log<'_> {
         Ok(first_create)
     }
 
+    /// Inserts an event. Its date is not known before it is sealed, see [`date`]: an insert that gives back what it has stored
+    /// makes a table in memory for that, anew at every use.
     fn insert(&self, id: i64, event: &NewEvent) -> Result<Event, StoreError> {
         fault(self.shared, WriteStep::Insert, Doing::Writing)?;
         let mut statement = self.prepare(&self.sql.insert)?;
-        let inserted = statement.query_row(
-            (
-                id,
-                event.user.as_str(),
-                event.action.as_str(),
-                event.key.as_str(),
-                event.column_name.as_deref(),
-                event.value.as_deref(),
-                event.previous.as_deref(),
-                event.batch_id.hyphenated().to_string(),
-                event.source.as_str(),
-                event.reason.as_deref(),
-                event.event_id.0.hyphenated().to_string(),
-            ),
-            |row| Ok((row.get::<_, i64>(0)?, read::parsed::<LogDate>(row, 1)?)),
-        );
-        // No row back means that the database ignored the insert: never to be taken for a success.
-        let (stored_id, date) = inserted.map_err(|error| match &error {
+        let inserted = statement.execute((
+            id,
+            event.user.as_str(),
+            event.action.as_str(),
+            event.key.as_str(),
+            event.column_name.as_deref(),
+            event.value.as_deref(),
+            event.previous.as_deref(),
+            &*event.batch_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+            event.source.as_str(),
+            event.reason.as_deref(),
+            &*event.event_id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+        ));
+        let rows = inserted.map_err(|error| match &error {
             rusqlite::Error::SqliteFailure(_, Some(message)) if message.contains(CLOCK_REFUSED) => {
                 StoreError::ClockWentBack { behind_ms: 1 }
             }
-            rusqlite::Error::QueryReturnedNoRows => StoreError::Refused { source: EngineError::from(error) },
             _ => self.failed(error),
         })?;
+        if rows != 1 {
+            return Err(swallowed(rows));
+        }
         Ok(Event {
-            id: EventId(stored_id),
-            date,
+            id: EventId(id),
+            date: LogDate::from_micros(0),
             user: event.user.clone(),
             action: event.action,
             key: event.key.clone(),
