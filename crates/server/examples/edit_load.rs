@@ -1,5 +1,6 @@
 //! Clients that edit one cell after the other:
-//! `STET_TOKEN=TOKEN edit_load PORT PATH CLIENTS SECONDS FIRST_KEY ROWS COLUMN VALUE`.
+//! `STET_TOKEN=TOKEN edit_load PORT PATH CLIENTS SECONDS FIRST_KEY ROWS COLUMN VALUE`; or, without the last four, clients
+//! that ask for the path again and again, to know what everything around an edit costs.
 //!
 //! Each client sends an edit of a row of its own on a connection that stays open, waits for the answer, and sends the
 //! next: keys are whole numbers from `FIRST_KEY` on, and after the last of the `ROWS` from 0 on with another value. Prints
@@ -23,33 +24,43 @@ type Failure = Box<dyn Error + Send + Sync>;
 struct Load {
     port: u16,
     head: String,
+    edits: Option<Edits>,
+    until: Instant,
+}
+
+struct Edits {
     rows: u64,
     column: String,
     value: String,
     next_key: AtomicU64,
-    until: Instant,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [port, path, clients, seconds, first_key, rows, column, value] = &arguments[..] else {
+    let ([port, path, clients, seconds] | [port, path, clients, seconds, _, _, _, _]) = &arguments[..] else {
         return Err(
-            "usage: edit_load PORT PATH CLIENTS SECONDS FIRST_KEY ROWS COLUMN VALUE, with a token in STET_TOKEN".into(),
+            "usage: edit_load PORT PATH CLIENTS SECONDS [FIRST_KEY ROWS COLUMN VALUE], with a token in STET_TOKEN"
+                .into(),
         );
+    };
+    let edits = match &arguments[4..] {
+        [first_key, rows, column, value] => Some(Edits {
+            rows: rows.parse::<u64>()?.max(1),
+            column: serde_json::to_string(column)?,
+            value: value.clone(),
+            next_key: AtomicU64::new(first_key.parse()?),
+        }),
+        _ => None,
     };
     let token = std::env::var("STET_TOKEN").map_err(|_| "STET_TOKEN is not set")?;
     let started = Instant::now();
+    let (method, content) =
+        if edits.is_some() { ("POST", "Content-Type: application/json\r\nContent-Length: ") } else { ("GET", "") };
     let load = Arc::new(Load {
         port: port.parse()?,
-        head: format!(
-            "POST {path}/edits HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: "
-        ),
-        column: serde_json::to_string(column)?,
-        rows: rows.parse::<u64>()?.max(1),
-        value: value.clone(),
-        next_key: AtomicU64::new(first_key.parse()?),
+        head: format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n{content}"),
+        edits,
         until: started + Duration::from_secs_f64(seconds.parse()?),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -76,16 +87,15 @@ async fn client(load: Arc<Load>) -> Result<Vec<f64>, Failure> {
     stream.set_nodelay(true)?;
     let (mut took_ms, mut answer, mut room) = (Vec::new(), Vec::new(), vec![0; 65_536]);
     while Instant::now() < load.until {
-        let key = load.next_key.fetch_add(1, Ordering::Relaxed);
-        let value = match key / load.rows {
-            0 => load.value.clone(),
-            turn => format!("{} again {turn}", load.value),
+        let request = match &load.edits {
+            Some(edits) => {
+                let body = edits.next()?;
+                format!("{}{}\r\n\r\n{body}", load.head, body.len())
+            }
+            None => format!("{}\r\n", load.head),
         };
-        let (column, value, key) = (&load.column, serde_json::to_string(&value)?, key % load.rows);
-        let edit = format!(r#"{{"action":"update","key":"{key}","column":{column},"value":{value}}}"#);
-        let body = format!(r#"{{"source":"grid","edits":[{edit}]}}"#);
         let sent = Instant::now();
-        stream.write_all(format!("{}{}\r\n\r\n{body}", load.head, body.len()).as_bytes()).await?;
+        stream.write_all(request.as_bytes()).await?;
         answer.clear();
         while !is_whole(&answer)? {
             match stream.read(&mut room).await? {
@@ -94,11 +104,25 @@ async fn client(load: Arc<Load>) -> Result<Vec<f64>, Failure> {
             }
         }
         took_ms.push(sent.elapsed().as_secs_f64() * 1000.0);
-        if !contains(&answer, br#""status":"saved""#) {
+        if load.edits.is_some() && !contains(&answer, br#""status":"saved""#) {
             return Err(format!("an edit was not saved: {}", String::from_utf8_lossy(&answer)).into());
         }
     }
     Ok(took_ms)
+}
+
+impl Edits {
+    /// The body of the next edit.
+    fn next(&self) -> Result<String, Failure> {
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        let value = match key / self.rows {
+            0 => self.value.clone(),
+            turn => format!("{} again {turn}", self.value),
+        };
+        let (column, value, key) = (&self.column, serde_json::to_string(&value)?, key % self.rows);
+        let edit = format!(r#"{{"action":"update","key":"{key}","column":{column},"value":{value}}}"#);
+        Ok(format!(r#"{{"source":"grid","edits":[{edit}]}}"#))
+    }
 }
 
 /// Whether an answer with a content length is there to its end.

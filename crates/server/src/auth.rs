@@ -6,10 +6,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use stet_app::{AppError, PROVIDER_SIGN_IN_S};
 use stet_domain::Actor;
@@ -209,17 +208,19 @@ fn credential(server: &Server, headers: &HeaderMap) -> Option<Credential> {
 ///
 /// Every browser says where such a request comes from, by `Sec-Fetch-Site` (over https and on the same machine) or by
 /// `Origin`. A request with neither is from a program, which no other site can make send our cookie.
-pub(crate) async fn refuse_foreign(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+///
+/// The answer, if the request is such a one.
+pub(crate) fn refuse_foreign(server: &Server, request: &Request) -> Option<Response> {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && !request.headers().contains_key(header::AUTHORIZATION) && is_foreign(&server, request.headers()) {
-        return Problem::new(
-            StatusCode::FORBIDDEN,
-            "foreign-site",
-            "this request came from a page of another site and was not carried out: open Stet itself and try again",
-        )
-        .into_response();
+    if !changes || request.headers().contains_key(header::AUTHORIZATION) || !is_foreign(server, request.headers()) {
+        return None;
     }
-    next.run(request).await
+    let problem = Problem::new(
+        StatusCode::FORBIDDEN,
+        "foreign-site",
+        "this request came from a page of another site and was not carried out: open Stet itself and try again",
+    );
+    Some(problem.into_response())
 }
 
 fn is_foreign(server: &Server, headers: &HeaderMap) -> bool {

@@ -14,14 +14,17 @@ use uuid::Uuid;
 
 use crate::error::Problem;
 use crate::router::BRING;
-use crate::security;
 use crate::state::Server;
+use crate::{auth, proxy, security};
 
 /// The route that requests for the front end's files, and for nothing at all, are counted under.
 const NO_ROUTE: &str = "(pages)";
 
 /// Runs a request under a time limit and finishes its answer.
-pub(crate) async fn observe(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+///
+/// What else is asked of every request is asked here as well: a layer of its own would copy all that is within it once
+/// more for each request.
+pub(crate) async fn observe(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = Uuid::now_v7().to_string();
     let method = request.method().clone();
@@ -30,7 +33,13 @@ pub(crate) async fn observe(State(server): State<Arc<Server>>, request: Request,
 
     // What is large arrives as fast as the line is; its handler looks that it moves.
     let limit = if method == Method::POST && route == BRING { Duration::MAX } else { server.limits.request_timeout };
-    let response = match tokio::time::timeout(limit, next.run(request)).await {
+    let answer = async {
+        match proxy::resolve(&server, &mut request).or_else(|| auth::refuse_foreign(&server, &request)) {
+            Some(refused) => refused,
+            None => next.run(request).await,
+        }
+    };
+    let response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -4,11 +4,9 @@
 //! believed, the one before it counts. What is further to the front anybody can have made up.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use stet_app::{ForwardedHeader, ServerConfig};
 
@@ -26,23 +24,21 @@ struct Forwarded {
     https: Option<bool>,
 }
 
-/// Puts the client's address into the place of the proxy's, for all that looks at it.
-pub(crate) async fn resolve(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-    if let Some(peer) = peer
-        && let Some(forwarded) = forwarded(&server.app.config().server, peer.ip(), request.headers())
-    {
-        if server.https && forwarded.https == Some(false) {
-            return Problem::new(
-                StatusCode::FORBIDDEN,
-                "not-encrypted",
-                "this request came without encryption and was not carried out: use the address that begins with https",
-            )
-            .into_response();
-        }
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(forwarded.client, 0)));
+/// Puts the client's address into the place of the proxy's, for all that looks at it. The answer, if the request is not to be
+/// carried out.
+pub(crate) fn resolve(server: &Server, request: &mut Request) -> Option<Response> {
+    let ConnectInfo(peer) = *request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    let forwarded = forwarded(&server.app.config().server, peer.ip(), request.headers())?;
+    if server.https && forwarded.https == Some(false) {
+        let problem = Problem::new(
+            StatusCode::FORBIDDEN,
+            "not-encrypted",
+            "this request came without encryption and was not carried out: use the address that begins with https",
+        );
+        return Some(problem.into_response());
     }
-    next.run(request).await
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(forwarded.client, 0)));
+    None
 }
 
 /// What the peer says, if it is believed.

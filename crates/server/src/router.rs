@@ -19,7 +19,7 @@ use crate::handlers::{
     scenarios, session, table, targets,
 };
 use crate::state::{Limits, Server};
-use crate::{assets, auth, observe, proxy};
+use crate::{assets, observe};
 
 /// Where bundles arrive: limited by size and by time without progress, and not by time.
 pub(crate) const BRING: &str = "/api/v1/bundles";
@@ -154,9 +154,7 @@ pub(crate) fn build(server: Arc<Server>) -> Router {
         .fallback(assets::serve)
         .method_not_allowed_fallback(async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into_response())
         .layer(DefaultBodyLimit::max(server.limits.body_bytes_max))
-        .layer(from_fn_with_state(server.clone(), auth::refuse_foreign))
         .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(from_fn_with_state(server.clone(), proxy::resolve))
         .layer(from_fn_with_state(server.clone(), observe::observe))
         .layer(CompressionLayer::new())
         .with_state(server)

@@ -223,8 +223,8 @@ impl App {
         webapp: &str,
         request: EditRequest,
     ) -> Result<EditAnswer, AppError> {
-        self.authorise_webapp(actor, project, webapp, Use::Edit)?;
-        let viewer = self.viewer(actor, project, webapp).await?;
+        let project = self.authorise_webapp(actor, project, webapp, Use::Edit)?;
+        let viewer = self.viewer_in(actor, project, webapp).await?;
         if actor.kind == ActorKind::Visitor {
             self.inner.visitors.spend(actor, request.edits.len(), self.inner.clock.now())?;
         }
@@ -745,10 +745,14 @@ async fn append(
     }
     let editlog = open.editlog()?;
     let requests = groups.into_iter().filter(|(_, units)| !units.is_empty()).map(|(atomic, units)| async move {
-        let events = units.iter().flat_map(|unit| unit.events.iter().cloned()).collect();
+        let (mut events, mut waiting) = (Vec::with_capacity(units.len()), Vec::with_capacity(units.len()));
+        for unit in units {
+            waiting.push(Waiting::new(&unit.events, unit.place, unit.typed, unit.unchanged));
+            events.extend(unit.events);
+        }
         let outcomes = editlog.append(Append { atomic, events }).await?;
         let saved: Vec<EventId> = outcomes.iter().filter_map(Outcome::saved).collect();
-        Ok::<_, AppError>((outcomes_of(units, outcomes), saved))
+        Ok::<_, AppError>((outcomes_of(waiting, outcomes), saved))
     });
     // Sent together, so that they share a commit; the queue of the store limits how many wait.
     let mut all = Vec::new();
@@ -760,25 +764,47 @@ async fn append(
     Ok(all)
 }
 
-fn outcomes_of(units: Vec<Unit>, outcomes: Vec<Outcome>) -> Vec<(usize, UnitOutcome)> {
+/// A unit whose events are on their way into the log.
+struct Waiting {
+    place: usize,
+    /// How many events it has, and which of them is the edit's own, that its answer is about: the last of a validation, the
+    /// first of a creation.
+    events: usize,
+    own: usize,
+    creation: bool,
+    /// The column of the edit's own event.
+    asked: Option<String>,
+    typed: Option<String>,
+    unchanged: Option<Option<String>>,
+}
+
+impl Waiting {
+    fn new(
+        events: &[(NewEvent, Expected)],
+        place: usize,
+        typed: Option<String>,
+        unchanged: Option<Option<String>>,
+    ) -> Waiting {
+        let creation = events.first().is_some_and(|(event, _)| event.action == Action::Create);
+        let own = if creation { 0 } else { events.len().saturating_sub(1) };
+        let asked = events.get(own).and_then(|(event, _)| event.column_name.clone());
+        Waiting { place, events: events.len(), own, creation, asked, typed, unchanged }
+    }
+}
+
+fn outcomes_of(units: Vec<Waiting>, outcomes: Vec<Outcome>) -> Vec<(usize, UnitOutcome)> {
     let mut outcomes = outcomes.into_iter();
     let mut answers = Vec::with_capacity(units.len());
-    for unit in units {
-        let count = unit.events.len();
-        let of_unit: Vec<Outcome> = outcomes.by_ref().take(count).collect();
-        // The edit's own event is the one that its answer is about: the last of a validation, the first of a creation.
-        let creation = unit.events.first().is_some_and(|(event, _)| event.action == Action::Create);
-        let own = if creation { 0 } else { count.saturating_sub(1) };
-        let asked = unit.events.get(own).and_then(|(event, _)| event.column_name.clone());
+    for Waiting { place, events, own, creation, asked, typed, unchanged } in units {
+        let of_unit: Vec<Outcome> = outcomes.by_ref().take(events).collect();
         let conflict = of_unit.iter().find_map(|outcome| match outcome {
             Outcome::Conflict(event) => Some(event.clone()),
             _ => None,
         });
         let taken = of_unit.iter().any(|outcome| matches!(outcome, Outcome::EventIdTaken(_)));
-        let typed = unit.typed;
         let answer = match (of_unit.into_iter().nth(own), conflict, taken) {
             (Some(Outcome::Appended(event) | Outcome::AlreadyThere(event)), _, _) => UnitOutcome::Saved(event),
-            (_, Some(_), _) if unit.unchanged.is_some() => UnitOutcome::Unchanged(unit.unchanged.flatten()),
+            (_, Some(_), _) if unchanged.is_some() => UnitOutcome::Unchanged(unchanged.flatten()),
             (_, Some(with), _) => {
                 let asked = with.column_name.clone().or(asked);
                 UnitOutcome::Conflict { with, asked, typed, creation }
@@ -786,7 +812,7 @@ fn outcomes_of(units: Vec<Unit>, outcomes: Vec<Outcome>) -> Vec<(usize, UnitOutc
             (_, None, true) => UnitOutcome::IdTaken { typed },
             _ => UnitOutcome::Skipped,
         };
-        answers.push((unit.place, answer));
+        answers.push((place, answer));
     }
     answers
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use stet_domain::access::{Condition, Permission, Use, permissions_of, webapp_use};
+use stet_domain::project::Project;
 use stet_domain::validate::Refusal;
 use stet_domain::{Actor, ActorKind, Event, Key, Login};
 use stet_engine::live::{Filter, GroupQuery, Query, Test};
@@ -58,8 +59,13 @@ impl App {
     /// # Errors
     /// When there is no such webapp that the actor may use, or it cannot be opened.
     pub async fn viewer(&self, actor: &Actor, project: &str, webapp: &str) -> Result<Viewer, AppError> {
-        let open = self.open_webapp(actor, project, webapp).await?;
-        let found = self.authorise_webapp(actor, project, webapp, Use::View)?;
+        let project = self.authorise_webapp(actor, project, webapp, Use::View)?;
+        self.viewer_in(actor, project, webapp).await
+    }
+
+    /// What an actor who may use a webapp sees of its table.
+    pub(super) async fn viewer_in(&self, actor: &Actor, found: Arc<Project>, webapp: &str) -> Result<Viewer, AppError> {
+        let open = self.open_table(found.clone(), webapp).await?;
         let (_, definition) = find_webapp(&found, webapp)?;
         let granted = webapp_use(actor, &found, definition).ok_or(AppError::NotSignedIn)?;
         let free = permissions_of(actor, &found.permissions).has(Permission::Administer) || actor.is_administrator();
