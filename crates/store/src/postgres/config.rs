@@ -178,6 +178,16 @@ impl PostgresConfig {
         self.connect_with(self.read_password()?.as_deref())
     }
 
+    /// [`PostgresConfig::connect`] for statements that all have an index to find their rows by.
+    ///
+    /// A statement that is prepared while its table is small is planned to read all of it, and may keep that plan as the
+    /// table grows, until its statistics are made.
+    pub(crate) fn connect_to_look_up(&self) -> Result<Client, StoreError> {
+        let mut client = self.connect()?;
+        client.batch_execute("SET enable_seqscan = off").map_err(|error| self.cannot_connect(error))?;
+        Ok(client)
+    }
+
     /// [`PostgresConfig::connect`] with a password that is at hand.
     pub(crate) fn connect_with(&self, password: Option<&str>) -> Result<Client, StoreError> {
         let mut config = postgres::Config::new();

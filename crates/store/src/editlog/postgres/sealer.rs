@@ -115,7 +115,7 @@ fn seal(
     }
     let sealer = match sealer {
         Some(sealer) => sealer,
-        None => sealer.insert(Sealer { client: config.connect()?, logs: HashMap::new() }),
+        None => sealer.insert(Sealer { client: config.connect_to_look_up()?, logs: HashMap::new() }),
     };
     let (table, stored, last) = look(config, &mut sealer.client, sql)?;
     let log = match sealer.logs.get_mut(&sql.original) {

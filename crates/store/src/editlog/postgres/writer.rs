@@ -121,7 +121,7 @@ fn write(shared: &Shared, writer: &mut Option<Writer>, batch: &[Request]) -> Res
         Some(writer) => writer,
         None => {
             fault(shared, WriteStep::Reopen)?;
-            let client = config.connect()?;
+            let client = config.connect_to_look_up()?;
             writer.insert(Writer {
                 client,
                 name: WriterName::new(Uuid::new_v4()),
