@@ -91,14 +91,17 @@ pub(crate) fn open(path: &Path, access: Access, busy_timeout_ms: u64) -> Result<
     Ok(connection)
 }
 
-/// Whether all of a database is in its file: nobody has it open, and nobody who had it was stopped.
+/// An index of a journal is at least this long, in bytes, once somebody has used the database.
+const JOURNAL_INDEX_BYTES_MIN: u64 = 32 * 1024;
+
+/// Whether all of a database is in its file, and nobody has it open.
 fn has_no_journal(path: &Path) -> bool {
-    let beside = |ending: &str| {
+    let bytes_beside = |ending: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
-        PathBuf::from(name)
+        std::fs::metadata(name).map_or(0, |metadata| metadata.len())
     };
-    path.is_file() && !beside("-wal").exists() && !beside("-shm").exists()
+    path.is_file() && bytes_beside("-wal") == 0 && bytes_beside("-shm") < JOURNAL_INDEX_BYTES_MIN
 }
 
 /// The name by which SQLite reads a file as one that nobody changes: without the files beside it, which it cannot make on a

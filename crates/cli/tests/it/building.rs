@@ -205,10 +205,10 @@ fn another_type_that_the_data_itself_tells_makes_the_pivoted_log_stale() {
     };
     node.write("data/C/codes.csv", "id,v\n1,1\n");
     assert_eq!(built(), (json!("done"), json!("integer"), json!("integer")));
-    assert_eq!(built().0, "up_to_date");
+    assert_eq!(built().0, "fresh");
     node.write("data/C/codes.csv", "id,v\n01,1.5\n");
     assert_eq!(built(), (json!("done"), json!("text"), json!("number")));
-    assert_eq!(built().0, "up_to_date");
+    assert_eq!(built().0, "fresh");
 
     // A Parquet file tells its types without being read: only another type is a reason to build.
     node.write("projects/C/datasets/codes.toml", "key = [\"id\"]\npath = \"codes.parquet\"\n");
@@ -221,7 +221,7 @@ fn another_type_that_the_data_itself_tells_makes_the_pivoted_log_stale() {
     parquet("id,v\n1,x\n");
     assert_eq!(built(), (json!("done"), json!("integer"), json!("text")));
     parquet("id,v\n1,x\n2,y\n");
-    assert_eq!(built().0, "up_to_date");
+    assert_eq!(built().0, "fresh");
     parquet("id,v\n1,true\n");
     assert_eq!(built(), (json!("done"), json!("integer"), json!("boolean")));
 }

@@ -195,35 +195,3 @@ fn datasets_are_listed_and_described() {
     assert!(node.run(&["dataset", "schema", "T.items"]).ok().contains("T.items (original, source)"));
     assert!(node.run(&["dataset", "show", "T.items_edited"]).fails(1).contains("items_edited"));
 }
-
-#[cfg(unix)]
-#[tokio::test]
-async fn what_only_reads_works_where_nothing_can_be_written() {
-    let node = awkward();
-    {
-        let mut server = node.serve();
-        let client = server.client(&node.token());
-        assert_eq!(client.set("NA", "name", json!("y")).await["status"], "saved");
-        assert_eq!(server.stop(), Some(0));
-    }
-    node.run(&["build", "T.items_edited"]).ok();
-    for (arguments, told) in [
-        (&["dataset", "show", "T.items_edited"][..], "NA"),
-        (&["dataset", "schema", "T.items"], "amount"),
-        (&["dataset", "export", "T.items_edited", "--format", "csv"], "NA,y,9223372036854775807"),
-        (&["editlog", "history", "T.items"], "ada"),
-        (&["editlog", "export", "T.items", "--format", "csv"], "update"),
-        (&["editlog", "verify", "T.items"], ""),
-        (&["project", "list"], "items"),
-        (&["user", "list"], "ada"),
-    ] {
-        let command = node.command(arguments);
-        let mut limited = std::process::Command::new("sh");
-        // No byte can be written into any file: as on a disk that is full, or that may only be read.
-        limited.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]).arg(command.get_program());
-        limited.args(command.get_args()).env_remove("STET_NODE");
-        let done = limited.output().unwrap();
-        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success() && out.contains(told), "{arguments:?}: {out}{err}");
-    }
-}

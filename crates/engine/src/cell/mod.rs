@@ -98,7 +98,7 @@ const JSON_NOTES: [(&str, &str); 3] =
 /// Whether the texts of a column are nested values, as JSON.
 pub fn is_json(field: &Field) -> bool {
     let is_text = column_type_of(field.data_type()) == ColumnType::Text;
-    is_text && JSON_NOTES.iter().all(|(name, note)| field.metadata().get(*name).is_some_and(|found| found == note))
+    is_text && JSON_NOTES.iter().all(|(name, note)| field.metadata().get(name).is_some_and(|found| found == note))
 }
 
 /// The Arrow schema of columns that have no exact types of their own; every column may hold nulls.

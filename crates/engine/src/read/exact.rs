@@ -30,7 +30,10 @@ const VALUES_AT_ONCE: usize = 16 * 1024;
 /// For each column of times of 96 bits, by its path, what its values need.
 type Needs = BTreeMap<String, Need>;
 
-static KNOWN: LazyLock<Mutex<HashMap<PathBuf, (FilePrint, Arc<Needs>)>>> = LazyLock::new(Mutex::default);
+/// What is known of files as they were.
+type Known = HashMap<PathBuf, (FilePrint, Arc<Needs>)>;
+
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 /// What the values of a column of 96 bits need.
 #[derive(Debug, Clone, Copy, Default)]
@@ -175,7 +178,9 @@ fn read_needs(file: &Arc<SharedFile>) -> Result<Needs, ParquetError> {
             let reader = get_column_reader(chunk.column_descr_ptr(), Box::new(pages));
             let mut reader = get_typed_column_reader::<Int96Type>(reader);
             loop {
-                (values.clear(), levels.clear(), repeats.clear());
+                values.clear();
+                levels.clear();
+                repeats.clear();
                 let (records, _, read) =
                     reader.read_records(VALUES_AT_ONCE, Some(&mut levels), Some(&mut repeats), &mut values)?;
                 for value in &values {

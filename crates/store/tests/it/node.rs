@@ -466,3 +466,45 @@ async fn a_new_database_is_read_by_nobody_but_its_owner() {
         assert_eq!(mode & 0o077, 0, "{name}");
     }
 }
+
+/// Where a child process of the test below finds its database.
+#[cfg(unix)]
+const UNWRITABLE: &str = "STET_TEST_UNWRITABLE_DATABASE";
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_database_can_be_read_where_nothing_can_be_written() {
+    if let Some(path) = std::env::var_os(UNWRITABLE) {
+        let database = NodeDatabase::open(std::path::Path::new(&path), micros(99)).unwrap();
+        assert_eq!(database.meta().await.unwrap().created_at, micros(1));
+        assert!(database.user("ada").await.unwrap().is_some());
+        let user = NewUser {
+            login: login("bob"),
+            display_name: "bob".to_owned(),
+            profile: Profile::Reader,
+            password_hash: None,
+            created_at: micros(10),
+        };
+        assert!(database.create_user(user).await.is_err());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Signs that have a meaning in the name of a file that SQLite reads as one nobody changes.
+    let path = folder.path().join("node ?#%20é.sqlite");
+    {
+        let database = NodeDatabase::open(&path, micros(1)).unwrap();
+        create_user(&database, "ada").await;
+    }
+    // No byte can be written into any file: as on a disk that is full, or that may only be read.
+    let child = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "node::the_database_can_be_read_where_nothing_can_be_written"])
+        .env(UNWRITABLE, &path)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&child.stderr));
+    let database = NodeDatabase::open(&path, micros(2)).unwrap();
+    assert!(database.user("bob").await.unwrap().is_none());
+}
