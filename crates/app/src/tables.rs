@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use stet_domain::ColumnType;
 use stet_domain::project::{Column, CsvForm, Dataset, Format, Location, Project, TableName};
+use stet_domain::{ColumnType, DatasetName};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::manifest::{FileStamp, InputStamp};
@@ -109,6 +109,14 @@ impl App {
             table.postgres.columns(&table.source).is_err_and(|error| matches!(error, StoreError::NotThere { .. }));
         if !missing {
             return error;
+        }
+        let made = DatasetName::new(table.dataset.as_str()).is_ok_and(|name| project.recipe_of(&name).is_some());
+        if !made {
+            return AppError::Conflict(format!(
+                "`{}` has no data: there is no {table}. Look at `table` or `query` in the file of the dataset, and at what the \
+                 user of the connection may read",
+                table.dataset
+            ));
         }
         let path = PathBuf::from(table.to_string());
         self.explain_missing(project, EngineError::Missing { dataset: table.dataset.clone(), path })
