@@ -6,6 +6,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use stet_store::node::TokenHash;
+use tokio::sync::Semaphore;
 
 use crate::error::AppError;
 
@@ -42,7 +43,19 @@ pub(crate) async fn verify(password: String, hash: Option<String>) -> Result<boo
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c3RldHN0ZXRzdGV0c3RldA$3BsjwNQ1lXVuwz3JQcGZxHmVIYtgN0zSxKk2iJaN6pE";
 
+/// How many passwords are hashed at a time: each takes memory and a core.
+const HASHING_MAX: usize = 4;
+
+static HASHING: Semaphore = Semaphore::const_new(HASHING_MAX);
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, AppError> {
+    let place = HASHING.acquire().await.map_err(AppError::internal)?;
+    // The place is given back when the work is done, also when whoever asked has gone.
+    let work = move || {
+        let done = work();
+        drop(place);
+        done
+    };
     tokio::task::spawn_blocking(work)
         .await
         .map_err(AppError::internal)?

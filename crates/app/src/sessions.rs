@@ -10,6 +10,7 @@ use stet_store::node::{
     ApiToken, AuditOutcome, ListedSession, NewAuditEvent, NewSession, PasswordHash, Session, SessionMethod, TokenHash,
     User,
 };
+use tokio::sync::Semaphore;
 
 use crate::App;
 use crate::clock::after_s;
@@ -115,12 +116,29 @@ impl Credentials {
     }
 }
 
+/// How many passwords are tried at a time. Wrong ones count from when they were found wrong: whoever sends many at once has
+/// this many more tries, and no others.
+const ATTEMPTS_AT_ONCE_MAX: usize = 4;
+
+/// The places for those who try a password. Owned by the node.
+pub(crate) struct Attempts(Semaphore);
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Attempts(Semaphore::new(ATTEMPTS_AT_ONCE_MAX))
+    }
+}
+
+/// Who is said in the audit trail to have signed in with what cannot be a login.
+const NO_LOGIN: &str = "(no login)";
+
 impl App {
     /// Starts a session.
     ///
     /// # Errors
     /// `WrongCredentials`, whatever is wrong with them; `TooManyAttempts` when there were too many wrong ones.
     pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, AppError> {
+        let _place = self.inner.attempts.0.acquire().await.map_err(AppError::internal)?;
         let now = self.inner.clock.now();
         let since = after_s(now, -ATTEMPTS_WINDOW_S);
         let node = &self.inner.node;
@@ -150,9 +168,11 @@ impl App {
         };
         let hash = user.as_ref().filter(|user| !user.disabled).and_then(|user| user.password_hash.clone());
         if !password::verify(request.password, hash.map(|hash| hash.0)).await? {
+            // What is no login may be a password that went into the wrong field, or text made up to mislead whoever reads.
+            let named = Login::new(attempted.clone()).map_or_else(|_| NO_LOGIN.to_owned(), |login| login.to_string());
             let entry = NewAuditEvent {
                 at: now,
-                user: attempted.clone(),
+                user: named,
                 action: "session.sign_in".to_owned(),
                 object: String::new(),
                 address: Some(request.client),
@@ -380,6 +400,7 @@ impl App {
         password: String,
         mut entry: NewAuditEvent,
     ) -> Result<bool, AppError> {
+        let _place = self.inner.attempts.0.acquire().await.map_err(AppError::internal)?;
         let (now, node, login) = (self.inner.clock.now(), &self.inner.node, actor.login.as_str());
         let failures = node.sign_in_failures(login, client, after_s(now, -ATTEMPTS_WINDOW_S)).await?;
         if failures.of_client >= SESSION_ATTEMPTS_MAX {

@@ -36,6 +36,12 @@ pub struct NewToken {
     pub scopes: Scopes,
 }
 
+/// The most tokens of a user that are good at a time.
+const TOKENS_MAX: usize = 100;
+
+/// The longest name of a token, in characters.
+const TOKEN_NAME_CHARACTERS_MAX: usize = 100;
+
 /// The longest name for people, in characters.
 const DISPLAY_NAME_CHARACTERS_MAX: usize = 100;
 
@@ -135,12 +141,18 @@ impl App {
     pub async fn add_token(&self, actor: &Actor, token: NewToken) -> Result<String, AppError> {
         let login = parse_login(&token.login)?;
         self.require_self_or_administrator(actor, &login)?;
+        let name = check_token_name(&token.name)?.to_owned();
         let secret = format!("stet_{}", new_secret());
         let now = self.inner.clock.now();
+        let known = self.inner.node.api_tokens(Some(&login)).await?;
+        let is_good = |known: &ApiToken| known.revoked_at.is_none() && known.expires_at.is_none_or(|end| now < end);
+        if known.iter().filter(|known| is_good(known)).count() >= TOKENS_MAX {
+            return Err(AppError::Conflict(format!("`{login}` has {TOKENS_MAX} tokens: revoke one first")));
+        }
         let entry = self.entry(
             actor,
             "token.add",
-            format!("token {} of user {login}", token.name),
+            format!("token {name} of user {login}"),
             format!(
                 "scopes {}, {}",
                 token.scopes,
@@ -153,7 +165,7 @@ impl App {
             .create_api_token(NewApiToken {
                 token_hash: secret_hash(&secret),
                 login,
-                name: token.name,
+                name,
                 created_at: now,
                 expires_at: token.days.map(|days| after_s(now, i64::from(days) * 24 * 3600)),
                 scopes: token.scopes,
@@ -216,6 +228,14 @@ pub(crate) fn parse_login(login: &str) -> Result<Login, AppError> {
     Login::new(login.trim().to_lowercase()).map_err(|error| AppError::Invalid(error.to_string()))
 }
 
+/// A login that somebody new may have: none that stands for people who have not signed in, or for those at the shell.
+pub(crate) fn check_new_login(login: &Login) -> Result<(), AppError> {
+    if looks_reserved(login.as_str()) || login.as_str().ends_with("@shell") {
+        return Err(AppError::Invalid(format!("`{login}` is reserved: choose another login")));
+    }
+    Ok(())
+}
+
 /// A name for people: seen as it is written, and not to be mistaken for nobody's.
 pub(crate) fn check_display_name(name: &str) -> Result<&str, AppError> {
     let reason = if name.chars().count() > DISPLAY_NAME_CHARACTERS_MAX {
@@ -228,14 +248,17 @@ pub(crate) fn check_display_name(name: &str) -> Result<&str, AppError> {
         return Ok(name);
     };
     Err(AppError::Invalid(format!("`{}` cannot be a name to show: {reason}", name.escape_debug())))
-/// A login that somebody new may have: none that stands for people who have not signed in, or for those at the shell.
-pub(crate) fn check_new_login(login: &Login) -> Result<(), AppError> {
-    if looks_reserved(login.as_str()) || login.as_str().ends_with("@shell") {
-        return Err(AppError::Invalid(format!("`{login}` is reserved: choose another login")));
-    }
-    Ok(())
 }
 
+/// What a token is for: seen as it is written.
+fn check_token_name(name: &str) -> Result<&str, AppError> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > TOKEN_NAME_CHARACTERS_MAX || name.chars().any(is_unseen) {
+        return Err(AppError::Invalid(format!(
+            "say what the token is for, in 1 to {TOKEN_NAME_CHARACTERS_MAX} characters that are seen"
+        )));
+    }
+    Ok(name)
 }
 
 /// Control characters, those without a width, and those that change the direction of others.

@@ -172,3 +172,22 @@ async fn no_administrator_locks_themself_out() {
     }
     admin.get("/api/v1/users").await.expect_status(200);
 }
+
+#[tokio::test]
+async fn many_passwords_at_once_are_no_more_tries_than_one_after_the_other() {
+    let node = TestNode::start().await;
+    let tries = (0..60).map(|number| {
+        let visitor = node.visitor();
+        tokio::spawn(async move { visitor.sign_in(READER, &format!("guess {number}")).await.status })
+    });
+    let tries: Vec<_> = tries.collect();
+    let mut looked_at = 0;
+    for guess in tries {
+        match guess.await.expect("an answer") {
+            401 => looked_at += 1,
+            status => assert_eq!(status, 429),
+        }
+    }
+    // Ten, and those that were under way when the tenth was found wrong.
+    assert!((10..=14).contains(&looked_at), "{looked_at}");
+}
