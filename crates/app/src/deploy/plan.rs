@@ -255,7 +255,7 @@ impl App {
             }
         }
         let mut unready = next.as_ref().map(|next| self.unready_editlogs(next)).unwrap_or_default();
-        blockers.extend(unready.iter().filter_map(|editlog| editlog.foreign.then(|| editlog.words.clone())));
+        blockers.extend(unready.iter().filter(|editlog| editlog.foreign).map(|e| e.words.clone()));
         warnings.extend(unready.iter().filter(|editlog| !editlog.foreign && !editlog.missing).map(|e| e.words.clone()));
         unready.retain(|editlog| editlog.missing);
         let open = self.open_tables_of(key);
