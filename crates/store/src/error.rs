@@ -84,7 +84,7 @@ pub enum StoreError {
     NameTaken { original: DatasetName, existing: String },
     /// The editlogs in a file belong to another node.
     #[error(
-        "the editlogs in `{}` belong to the node `{owner}` ({owner_id}), and this is another node: no node writes into the log of another. Move the file away, so that this node starts a log of its own; or, if this is that node restored from a backup, restore its node.sqlite as well",
+        "the editlogs in `{}` belong to the node `{owner}` ({owner_id}), and this is another node: no node writes into the log of another. So that this node starts a log of its own, move the file away, or let the connection lead to another database; or, if this is that node restored from a backup, restore its node.sqlite as well",
         path.display()
     )]
     OtherNode { path: PathBuf, owner: String, owner_id: String },
