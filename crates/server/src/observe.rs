@@ -3,7 +3,11 @@
 //! Bodies, query strings and headers of requests are never logged.
 
 use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -36,7 +40,7 @@ pub(crate) async fn observe(State(server): State<Arc<Server>>, mut request: Requ
     let answer = async {
         match proxy::resolve(&server, &mut request).or_else(|| auth::refuse_foreign(&server, &request)) {
             Some(refused) => refused,
-            None => next.run(request).await,
+            None => caught(next.run(request)).await,
         }
     };
     let response = match tokio::time::timeout(limit, answer).await {
@@ -96,8 +100,19 @@ fn without_folder(server: &Server, text: &str) -> String {
     }
 }
 
+/// Runs a handler; a panic in it costs this request alone.
+async fn caught(handler: impl Future<Output = Response>) -> Response {
+    let mut handler = pin!(handler);
+    let answer = poll_fn(|context| {
+        // Nothing that the handler was in the middle of is used again: it is dropped.
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
+        polled.unwrap_or_else(|panic| Poll::Ready(panicked(panic)))
+    });
+    answer.await
+}
+
 /// The answer to a request whose handler panicked.
-pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)
@@ -105,4 +120,19 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
         .unwrap_or("no message");
     tracing::error!(message, "a request's handler panicked");
     Problem::internal().into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_answered_and_goes_no_further() {
+        let answer = caught(async {
+            tokio::task::yield_now().await;
+            panic!("in the middle of the work");
+        });
+        assert_eq!(answer.await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(caught(async { StatusCode::NO_CONTENT.into_response() }).await.status(), StatusCode::NO_CONTENT);
+    }
 }

@@ -10,7 +10,6 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::{self, MethodRouter};
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::error::Problem;
@@ -154,7 +153,6 @@ pub(crate) fn build(server: Arc<Server>) -> Router {
         .fallback(assets::serve)
         .method_not_allowed_fallback(async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into_response())
         .layer(DefaultBodyLimit::max(server.limits.body_bytes_max))
-        .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(server.clone(), observe::observe))
         .layer(CompressionLayer::new())
         .with_state(server)
