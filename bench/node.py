@@ -19,6 +19,7 @@ from pathlib import Path
 
 import measure
 from originals import Original
+from postgres import Postgres
 
 PROJECT = "BENCH"
 ORIGINAL = "rows"
@@ -66,8 +67,9 @@ def program() -> str:
 class Node:
     """A node's folder."""
 
-    def __init__(self, folder: Path, original: Original) -> None:
-        """Makes the node, with the original as its own data and an editlog without events."""
+    def __init__(self, folder: Path, original: Original, database: Postgres | None = None) -> None:
+        """Makes the node, with the original as its own data and an editlog without events: in the node's own SQLite file,
+        or in a database."""
         self.folder = folder
         self.original = original
         self._run(
@@ -81,8 +83,15 @@ class Node:
         editable = "".join(f'\n[[editable]]\ncolumn = "{column}"\n' for column in original.editable)
         self._write(f"webapps/{WEBAPP}.toml", f'original = "{ORIGINAL}"\n{editable}')
         place = data / f"{ORIGINAL}.parquet"
+        if database:
+            where = ["--host", str(database.folder), "--database", "postgres", "--user", "bench", "--no-password"]
+            self._run(["connection", "add", "database", *where, "--node", str(folder)])
+            table = f'connection = "database"\ntable = "{ORIGINAL}_editlog"\n'
+            self._write(f"datasets/{ORIGINAL}_editlog.toml", table)
         # Opening a table makes its editlog. One row is enough for that; what Stet learnt of it is forgotten again.
         subprocess.run([sys.executable, "-c", ONE_ROW_SCRIPT, str(original.path), str(place)], check=True)
+        if database:
+            self._run(["editlog", "init", f"{PROJECT}.{ORIGINAL}", "--node", str(folder)])
         self._run(["check", "--node", str(folder)])
         place.unlink()
         shutil.rmtree(folder / "cache")

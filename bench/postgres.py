@@ -60,6 +60,23 @@ class Postgres:
         output = self.sql("\\timing on\n" + "".join(f"{statement};\n" for statement in statements))
         return [float(ms) for ms in re.findall(r"^Time: ([0-9.]+) ms", output, re.M)]
 
+    def cpu_s(self) -> float:
+        """The CPU time that all processes of the cluster have taken, those that have ended included."""
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        ticks = 0
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (place / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            except OSError:
+                # It has ended in the meantime.
+                continue
+            if int(place.name) == postmaster:
+                # And that of its children that have ended.
+                ticks += sum(int(field) for field in fields[11:15])
+            elif int(fields[1]) == postmaster:
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def load(self, table: str, commands: Sequence[str]) -> None:
         """Fills a table with the CSV that a program prints."""
         copy = [*as_user(self.user), str(self.programs / "psql"), "-qX", "-c", f"COPY {table} FROM STDIN (FORMAT csv)"]
