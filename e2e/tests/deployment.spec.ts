@@ -16,9 +16,19 @@ for (const colorScheme of ['light', 'dark'] as const) {
     const dialog = page.getByRole('dialog', { name: 'Make a bundle' });
     await expect(dialog.getByLabel('Release notes')).toBeFocused();
     await dialog.getByLabel('Release notes').fill('First release');
+    await dialog.getByLabel('Taken until the end of').fill('2120-12-31');
+    await dialog.getByLabel('airports').check();
     await noViolations(page);
+    const made = page.waitForResponse((answer) => answer.url().endsWith('/bundles') && answer.request().method() === 'POST');
     await dialog.getByRole('button', { name: 'Make it' }).click();
     await expect(dialog).toBeHidden();
+    const { digest } = (await (await made).json()) as { digest: string };
+    const about = (await (await page.request.get(`/api/v1/bundles/${digest}`)).json()) as {
+      expires: string;
+      files: { path: string }[];
+    };
+    expect(about.expires).toMatch(/^2120-12-31T23:59:59/);
+    expect(about.files.map(({ path }) => path)).toContainEqual(expect.stringMatching(/airports/));
     const rows = page.locator('tbody tr');
     await expect(rows).toHaveCount(1);
     await expect(rows).toContainText('First release');

@@ -28,7 +28,7 @@ import type {
   Webapp,
 } from './types';
 import type { PasskeyAnswer } from './passkeys';
-import type { BundleInfo, Deployment, ObjectDiff, Plan, Scenario, ScenarioRun } from './deploy-types';
+import type { BundleInfo, Deployment, NewBundle, ObjectDiff, Plan, Scenario, ScenarioRun } from './deploy-types';
 
 const base = '/api/v1';
 
@@ -290,8 +290,8 @@ export const api = {
 
   bundles: (project: string, signal?: Signal): Promise<{ bundles: BundleInfo[] }> =>
     call('GET', `${projectPath(project)}/bundles`, { signal }),
-  createBundle: (project: string, notes: string, targets: string[]): Promise<BundleInfo> =>
-    call('POST', `${projectPath(project)}/bundles`, { body: { notes, targets } }),
+  createBundle: (project: string, bundle: NewBundle): Promise<BundleInfo> =>
+    call('POST', `${projectPath(project)}/bundles`, { body: bundle }),
   bringBundle: (file: File): Promise<BundleInfo> => call('POST', '/bundles', { file }),
   bundleDiff: (digest: string, against?: string): Promise<{ objects: ObjectDiff[] }> =>
     call('GET', `/bundles/${part(digest)}/diff${against ? `?against=${part(against)}` : ''}`),

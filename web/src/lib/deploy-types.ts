@@ -13,6 +13,17 @@ export interface BundleInfo {
   made_here: boolean;
 }
 
+/** A bundle to make. */
+export interface NewBundle {
+  notes: string;
+  /** The nodes that it is meant for; none for any. */
+  targets: string[];
+  /** From when on no node takes it; null for never. */
+  expires: string | null;
+  /** The datasets whose data is to travel. */
+  with_data: string[];
+}
+
 export interface ObjectDiff {
   kind: string;
   name: string;
