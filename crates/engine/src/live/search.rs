@@ -78,9 +78,16 @@ impl<'a, O: OffsetSizeTrait> Cells<'a, O> {
                 return cell;
             }
         }
-        let from = from + NEAR_CELLS;
+        // It is in a later one, so there is one. Steps of double length find about where, and halving then finds it.
+        let (mut from, mut step) = (from + NEAR_CELLS, NEAR_CELLS);
+        let last = self.offsets.len() - 2;
+        while from + step < last && self.end(from + step) <= place {
+            from += step;
+            step *= 2;
+        }
+        let to = (from + step).min(last);
         let first = self.offsets[0].as_usize();
-        from + self.offsets[from + 1..].partition_point(|end| end.as_usize() - first <= place)
+        from + self.offsets[from + 1..=to + 1].partition_point(|end| end.as_usize() - first <= place)
     }
 }
 
@@ -212,6 +219,17 @@ mod tests {
                 let expected: Vec<u32> = (0..array.len() as u32).filter(expected).collect();
                 assert_eq!(cells_with(&array, &needle).unwrap(), expected, "`{part}`");
             }
+        }
+    }
+
+    #[test]
+    fn hits_that_are_far_apart_are_in_their_cells() {
+        for (cells, every) in [(1, 1), (9, 8), (1_000, 7), (1_000, 100), (5_000, 977), (5_000, 4_999)] {
+            let text =
+                |cell: usize| if cell % every == every - 1 { format!("{cell} - hit") } else { "-".repeat(cell % 5) };
+            let array = StringArray::from_iter_values((0..cells).map(text));
+            let expected: Vec<u32> = (0..cells as u32).filter(|cell| *cell as usize % every == every - 1).collect();
+            assert_eq!(cells_with(&array, &Needle::new("- HIT")).unwrap(), expected, "{cells} cells");
         }
     }
 }
