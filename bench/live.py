@@ -15,7 +15,7 @@ from typing import Any
 import measure
 import originals
 import postgres
-from live_queries import BY_NUMBER, BY_TEXT, FILTERED, FILTERED_SORTED, UNSORTED, View, offsets
+from live_queries import BY_NUMBER, BY_TEXT, FILTERED, FILTERED_COUNTED, FILTERED_SORTED, UNSORTED, View, offsets
 from measure import Line
 from node import BASE, ORIGINAL, Client, Node, first_rows
 from originals import Original
@@ -60,6 +60,7 @@ PAGES = (
     Pages(BY_TEXT, "start", True),
     Pages(BY_TEXT, "middle", False),
     Pages(FILTERED, "start", True),
+    Pages(FILTERED_COUNTED, "start", True),
     Pages(FILTERED_SORTED, "start", True),
 )
 FIRST_START = "start of the server until the first rows, table never opened before"

@@ -7,6 +7,7 @@ pub mod control;
 pub mod error;
 pub mod live;
 pub mod manifest;
+mod ordering;
 pub mod preview;
 pub mod read;
 pub mod rows;

@@ -120,6 +120,7 @@ impl App {
                 version: page.version,
                 snapshot: page.snapshot,
                 total: page.total,
+                total_pending: page.total_pending,
                 offset,
                 links: labels(page.links),
                 rows: page.rows.into_iter().filter_map(|row| viewer.shown(row.into())).collect(),

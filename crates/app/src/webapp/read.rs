@@ -12,7 +12,7 @@ use stet_engine::live::{EditableSpec, GroupQuery, LinkIndex, LinkRow, Query, Tab
 
 use super::open::OpenWebapp;
 use super::resolve::{Resolved, TableColumn};
-use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, labels};
+use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, Window, labels};
 use super::viewer::Asked;
 use crate::App;
 use crate::error::AppError;
@@ -132,9 +132,9 @@ impl App {
         project: &str,
         webapp: &str,
         query: Asked<Query>,
-        offset: usize,
-        limit: usize,
+        window: Window,
     ) -> Result<Page, AppError> {
+        let Window { offset, limit, count } = window;
         check_limit(limit)?;
         let open = self.open_webapp(actor, project, webapp).await?;
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
@@ -147,7 +147,7 @@ impl App {
         let control = Control::new(Arc::clone(&cancel), |_| {});
         let _asks = Asks(cancel);
         crate::datasets::blocking(move || {
-            let page = open.live.page_watched(&query, offset, limit, &login, &control)?;
+            let page = open.live.page_watched((&query, count), offset, limit, &login, &control)?;
             if page.order_pending {
                 let open = open.clone();
                 // The rest of the order is worked out while this page is read.
@@ -157,6 +157,7 @@ impl App {
                 version: page.version,
                 snapshot: page.snapshot,
                 total: page.total,
+                total_pending: page.total_pending,
                 offset,
                 links: labels(page.links),
                 rows: page.rows.into_iter().filter_map(|row| viewer.shown(row.into())).collect(),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use stet_domain::{EventId, LogDate, Login};
-use stet_engine::live;
 pub use stet_engine::live::EditState;
+use stet_engine::live::{self, Count};
 
 pub use stet_engine::live::PAGE_ROWS_MAX;
 
@@ -52,14 +52,27 @@ pub struct Page {
     pub version: i64,
     /// The identity of the original that the rows show.
     pub snapshot: String,
-    /// How many rows there are with these filters.
+    /// How many rows there are with these filters; when they are still to be counted, how many there are at least.
     pub total: usize,
+    /// Whether not all rows were counted yet.
+    pub total_pending: bool,
     /// The place of the first row.
     pub offset: usize,
     /// The rows.
     pub rows: Vec<Row>,
     /// The labels of linked values on the page: by column, by value.
     pub links: LinkLabels,
+}
+
+/// Which rows of a query are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The place of the first row, from 0.
+    pub offset: usize,
+    /// How many rows, [`PAGE_ROWS_MAX`] at most.
+    pub limit: usize,
+    /// Whether all rows of the query are counted before the answer.
+    pub count: Count,
 }
 
 /// Groups of rows that have the same values, from one place of their order.

@@ -1,7 +1,8 @@
 //! Which rows a query gives: from an order that is kept, from the first rows of one that is not, or from one that is
 //! worked out now.
 //!
-//! The first page of a new sort is found in one pass over the rows. Its whole order is then wanted, and worked out by
+//! The first page of a new sort is found by the zones of the snapshot, or in one pass over the rows, and that of a new filter
+//! without looking at all rows, if whoever asks can wait for their count ([`Count::Later`]). Its whole order is then wanted, and worked out by
 //! [`LiveTable::make_orders`] beside other requests; a page that lies deeper waits for it. What a page waits for is given up
 //! when everybody who waited has gone (`waiting.rs`).
 
@@ -14,22 +15,22 @@ use stet_domain::{EventId, Login};
 
 use super::order::Order;
 use super::plan::Plan;
-use super::query::{OrderKey, PAGE_ROWS_MAX, Query};
+use super::query::{Count, OrderKey, PAGE_ROWS_MAX, Query};
 use super::scan::{self, Items};
 use super::set::RowSet;
-use super::sort_keys::{is_text, key_of};
 use super::state::{State, View};
-use super::top::{Among, top_rows};
+use super::top::{Among, Sorting, top_passing, top_rows};
 use super::waiting::Patience;
 use super::{LiveTable, lock};
 use crate::control::Control;
 use crate::error::EngineError;
+use crate::ordering::{is_text, key_of};
 
 /// How deep into an order that is not there yet a page may lie and still be found without it.
 const FIRST_ROWS_MAX: usize = 2_000;
 
 /// How many of the first rows are found at least, so that the next pages need no search of their own.
-const FIRST_ROWS_MIN: usize = 1_000;
+const FIRST_ROWS_MIN: usize = 400;
 
 /// How many more are found than asked for: some may be edited while they are.
 const FIRST_ROWS_SPARE: usize = 64;
@@ -45,8 +46,10 @@ const GIVE_WAY: Duration = Duration::from_millis(2);
 
 /// What a query gives at one position of the log.
 pub(super) struct Found {
-    /// How many rows in all.
+    /// How many rows in all, or at least when not all were counted yet.
     pub total: usize,
+    /// Whether not all rows were counted.
+    pub total_pending: bool,
     /// The rows of the page.
     pub rows: Vec<u32>,
     /// Whether the whole order is still to be worked out.
@@ -59,7 +62,16 @@ pub(super) struct First {
     key: OrderKey,
     position: Option<EventId>,
     total: usize,
+    total_pending: bool,
     rows: Vec<u32>,
+}
+
+/// The rows of the snapshot that first rows are looked for among.
+enum Passing<'a> {
+    /// All that pass the filters are known.
+    Known(&'a Items),
+    /// They are not; the search ends when this becomes true.
+    Unknown(&'a (dyn Fn() -> bool + Sync)),
 }
 
 /// The orders that are to be worked out.
@@ -79,7 +91,7 @@ impl LiveTable {
     /// Row numbers of a page, with the count of all rows of the query, and the state that they belong to.
     pub(super) fn find_rows(
         &self,
-        query: &Query,
+        (query, count): (&Query, Count),
         offset: usize,
         limit: usize,
         me: &Login,
@@ -93,11 +105,11 @@ impl LiveTable {
             let state = self.read();
             let rows = state.natural_page(&self.snapshot, offset, limit);
             let total = state.rows_shown(&self.snapshot);
-            return Ok((state, Found { total, rows, order_pending: false }));
+            return Ok((state, Found { total, total_pending: false, rows, order_pending: false }));
         }
         {
             let state = self.read();
-            if let Some(found) = self.kept(&state, &key, offset, limit) {
+            if let Some(found) = self.kept(&state, (&key, count), offset, limit) {
                 return Ok((state, found));
             }
         }
@@ -107,10 +119,19 @@ impl LiveTable {
         let stop = || patience.ends(asking.is_alone_and_gone());
         let mut items = None;
         let end = offset.saturating_add(limit);
-        if end <= FIRST_ROWS_MAX && !plan.sort.is_empty() && plan.states.is_empty() {
+        let is_first = end <= FIRST_ROWS_MAX && plan.states.is_empty();
+        if is_first
+            && count == Count::Later
+            && !plan.filters.is_empty()
+            && self.snapshot.rows() > self.limits.sorted_at_once_rows_max
+            && let Some((state, first)) = self.first_rows(&key, &plan, Passing::Unknown(&stop), end)
+        {
+            return Ok((state, first.page(offset, limit)));
+        }
+        if is_first && !plan.sort.is_empty() {
             let passing = scan::filtered(&self.snapshot, &self.columns, &plan, &stop).ok_or(EngineError::Cancelled)?;
             if passing.len(&self.snapshot) > self.limits.sorted_at_once_rows_max
-                && let Some((state, first)) = self.first_rows(&key, &plan, &passing, end)
+                && let Some((state, first)) = self.first_rows(&key, &plan, Passing::Known(&passing), end)
             {
                 return Ok((state, first.page(offset, limit)));
             }
@@ -165,52 +186,78 @@ impl LiveTable {
     }
 
     /// The page out of what is kept. `state` is locked, so that what is kept belongs to it.
-    fn kept(&self, state: &State, key: &OrderKey, offset: usize, limit: usize) -> Option<Found> {
+    fn kept(&self, state: &State, (key, count): (&OrderKey, Count), offset: usize, limit: usize) -> Option<Found> {
         if let Some(order) = lock(&self.orders).get(key) {
-            return Some(Found { total: order.len(), rows: order.page(offset, limit), order_pending: false });
+            return Some(Found::in_order(order, offset, limit));
         }
         let firsts = lock(&self.firsts);
         let first = firsts.iter().find(|first| first.key == *key && first.position == state.replay.position())?;
+        if first.total_pending && count == Count::Exact {
+            return None;
+        }
         let end = offset.saturating_add(limit).min(first.total);
         (end <= first.rows.len()).then(|| first.page(offset, limit))
     }
 
     /// The first rows of an order that is not there, up to `end` or further; its making is then wanted. None if so many
-    /// rows were edited while they were searched that some are missing.
+    /// rows were edited while they were searched that some are missing, and if they are not found without looking for all that pass.
     fn first_rows(
         &self,
         key: &OrderKey,
         plan: &Plan,
-        passing: &Items,
+        passing: Passing<'_>,
         end: usize,
     ) -> Option<(RwLockReadGuard<'_, State>, First)> {
         let original = |row: &u32| (*row as usize) < self.snapshot.rows();
         let mut concerned = self.read().concerned(&self.snapshot, plan, &[]);
         let known_count = concerned.iter().filter(|row| original(row)).count();
         let known = RowSet::new(concerned.iter().copied());
-        // How many rows pass of those for which the log does not matter.
-        let (among, mut base_count) = match passing {
-            Items::All => (Among::All, self.snapshot.rows() - known_count),
-            Items::Rows(rows) => (Among::Rows(rows), rows.iter().filter(|row| !known.contains(**row)).count()),
-        };
         let count = end.max(FIRST_ROWS_MIN) + FIRST_ROWS_SPARE;
-        let mut base = top_rows(&self.snapshot, &self.columns, &plan.sort, among, &known, count);
+        let sorting = Sorting { snapshot: &self.snapshot, columns: &self.columns, sort: &plan.sort };
+        // How many rows pass of those for which the log does not matter, if that is known.
+        let (mut base, mut base_count) = match &passing {
+            Passing::Known(Items::All) => {
+                (top_rows(sorting, Among::All, &known, count), Some(self.snapshot.rows() - known_count))
+            }
+            Passing::Known(Items::Rows(rows)) => {
+                let passing = rows.iter().filter(|row| !known.contains(**row)).count();
+                (top_rows(sorting, Among::Rows(rows), &known, count), Some(passing))
+            }
+            Passing::Unknown(stop) => {
+                let base = match plan.sort.is_empty() {
+                    true => scan::first_passing(&self.snapshot, &self.columns, plan, &known, count, stop)?,
+                    false => top_passing(sorting, plan, &known, count)?,
+                };
+                if stop() {
+                    return None;
+                }
+                // Fewer than wanted are all there are.
+                let counted = (base.len() < count).then_some(base.len());
+                (base, counted)
+            }
+        };
         let all_there = base.len() < count;
         let state = self.read();
         let view = self.view(&state);
         let mut news = state.concerned(&self.snapshot, plan, &[]);
         news.retain(|row| !known.contains(*row));
         if !news.is_empty() {
-            base_count -= match passing {
-                Items::All => news.iter().filter(|row| original(row)).count(),
-                Items::Rows(rows) => news.iter().filter(|row| rows.binary_search(row).is_ok()).count(),
-            };
             let news_set = RowSet::new(news.iter().copied());
+            let before = base.len();
             base.retain(|row| !news_set.contains(*row));
+            if let Some(base_count) = &mut base_count {
+                *base_count -= match &passing {
+                    Passing::Known(Items::All) => news.iter().filter(|row| original(row)).count(),
+                    Passing::Known(Items::Rows(rows)) => {
+                        news.iter().filter(|row| rows.binary_search(row).is_ok()).count()
+                    }
+                    Passing::Unknown(_) => before - base.len(),
+                };
+            }
             concerned.append(&mut news);
         }
         let touched: Vec<u32> = concerned.into_iter().filter(|row| view.passes(plan, *row)).collect();
-        let total = base_count + touched.len();
+        let total = base_count.unwrap_or(base.len()) + touched.len();
         if !all_there && (base.is_empty() || base.len() < end.min(total)) {
             return None;
         }
@@ -225,7 +272,8 @@ impl LiveTable {
         let mut order = Order::from_rows(base);
         order.insert_sorted(&touched, |a, b| view.compare(&plan.sort, a, b));
         let rows = order.page(0, count);
-        let first = First { key: key.clone(), position: state.replay.position(), total, rows };
+        let total_pending = base_count.is_none();
+        let first = First { key: key.clone(), position: state.replay.position(), total, total_pending, rows };
         let mut firsts = lock(&self.firsts);
         firsts.retain(|other| other.key != *key);
         if firsts.len() >= FIRSTS_MAX {
@@ -278,7 +326,7 @@ impl LiveTable {
         {
             // Somebody else may have asked for the same meanwhile.
             let state = self.read();
-            if let Some(found) = self.kept(&state, &key, offset, limit) {
+            if let Some(found) = self.kept(&state, (&key, Count::Exact), offset, limit) {
                 return Ok((state, found));
             }
         }
@@ -287,7 +335,7 @@ impl LiveTable {
         let Some((state, order)) = self.make(&plan, items.as_ref(), stop) else { return Err(EngineError::Cancelled) };
         let mut orders = lock(&self.orders);
         let order = orders.put(key, plan, order);
-        let found = Found { total: order.len(), rows: order.page(offset, limit), order_pending: false };
+        let found = Found::in_order(order, offset, limit);
         Ok((state, found))
     }
 
@@ -320,10 +368,16 @@ impl LiveTable {
     }
 }
 
+impl Found {
+    fn in_order(order: &Order, offset: usize, limit: usize) -> Found {
+        Found { total: order.len(), total_pending: false, rows: order.page(offset, limit), order_pending: false }
+    }
+}
+
 impl First {
     fn page(&self, offset: usize, limit: usize) -> Found {
         let rows = self.rows.iter().copied().skip(offset).take(limit).collect();
-        Found { total: self.total, rows, order_pending: true }
+        Found { total: self.total, total_pending: self.total_pending, rows, order_pending: true }
     }
 }
 

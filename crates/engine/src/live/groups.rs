@@ -12,17 +12,16 @@ use hashbrown::HashMap;
 use stet_domain::{EventId, Login};
 
 use super::columns::{Columns, LiveColumn};
-use super::plan::{Plan, order_number};
+use super::plan::Plan;
 use super::query::{Filter, OrderKey, Query, StateFilter};
 use super::rows::{LinkText, Links};
 use super::scan::{Distinct, Items, filtered, in_parallel};
 use super::set::RowSet;
-use super::sort_keys::is_text;
 use super::state::View;
-use super::text::compare_text;
 use super::{LiveTable, lock};
 use crate::cell::{CellReader, Ordered, ordered_value};
 use crate::error::EngineError;
+use crate::ordering::{compare_text, is_text, order_number};
 use crate::snapshot::{BATCH_ROWS, Snapshot};
 
 /// The most columns to group by.

@@ -291,7 +291,7 @@ fn hash(key: &str) -> u64 {
 /// The text in lower case and without accents and strokes.
 fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
-        return super::text::fold_case(text);
+        return crate::ordering::fold_case(text);
     }
     let letters = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
     let mut folded = String::with_capacity(text.len());

@@ -16,9 +16,7 @@ mod rows;
 mod scan;
 mod search;
 mod set;
-mod sort_keys;
 mod state;
-mod text;
 mod top;
 mod waiting;
 
@@ -45,7 +43,7 @@ pub use columns::{EditableSpec, LiveColumn, TableSpec};
 pub use groups::{GROUP_COLUMNS_MAX, GROUP_PAGE_MAX, GROUPS_MAX, Group, GroupPage, GroupQuery, GroupSort};
 pub use link::{LINK_OPTIONS_MAX, LINK_ROWS_MAX, LinkIndex, LinkOptions, LinkRow};
 pub use query::{
-    FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, Filter, PAGE_ROWS_MAX, Query, SORT_COLUMNS_MAX, Sort,
+    Count, FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, Filter, PAGE_ROWS_MAX, Query, SORT_COLUMNS_MAX, Sort,
     StateFilter, Test,
 };
 pub use rows::{Cell, Edit, EditState, LastEdit, LinkText, Links, Page, Row, Rows};

@@ -1,7 +1,5 @@
 //! A query made ready to be run: names resolved, values read as the types of their columns.
 
-use std::cmp::Ordering;
-
 use arrow_array::Array;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
@@ -10,9 +8,9 @@ use stet_domain::{ColumnType, Login, Value};
 use super::columns::{Columns, LiveColumn};
 use super::query::{FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, OrderKey, SORT_COLUMNS_MAX, StateFilter, Test};
 use super::search::cells_with;
-use super::text::{Needle, compare_folded, compare_text};
 use crate::cell::{CellReader, Ordered, ordered_value};
 use crate::error::EngineError;
+use crate::ordering::{Needle, compare_folded, order_number};
 
 type TextSet = HashSet<String, FixedState>;
 
@@ -257,34 +255,6 @@ impl CellRef<'_, '_> {
             CellRef::Value(value) => value.map_or(Ordered::Null, ordered_value),
         }
     }
-}
-
-/// A whole number that orders as the value does; none for texts and for null.
-pub(super) fn order_number(value: &Ordered<'_>) -> Option<i128> {
-    match value {
-        Ordered::Integer(integer) => Some(*integer),
-        Ordered::Float(number) => {
-            // The order of IEEE 754's totalOrder, as `f64::total_cmp` has it.
-            let bits = number.to_bits() as i64;
-            Some(i128::from(bits ^ ((((bits >> 63) as u64) >> 1) as i64)))
-        }
-        Ordered::Text(_) | Ordered::Null => None,
-    }
-}
-
-/// The order of two values of a column; null after everything else, whichever the direction.
-pub(super) fn compare_values(a: &Ordered<'_>, b: &Ordered<'_>, descending: bool) -> Ordering {
-    let order = match (a, b) {
-        (Ordered::Null, Ordered::Null) => return Ordering::Equal,
-        (Ordered::Null, _) => return Ordering::Greater,
-        (_, Ordered::Null) => return Ordering::Less,
-        (Ordered::Text(a), Ordered::Text(b)) => compare_text(a, b),
-        // A key of a created row that is not of its column's type comes after the values that are.
-        (Ordered::Text(_), _) => Ordering::Greater,
-        (_, Ordered::Text(_)) => Ordering::Less,
-        (a, b) => order_number(a).cmp(&order_number(b)),
-    };
-    if descending { order.reverse() } else { order }
 }
 
 fn part_matches(needle: &Needle, place: PartPlace, text: &str) -> bool {

@@ -81,6 +81,16 @@ pub enum StateFilter {
     Created,
 }
 
+/// When the rows of a query are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Count {
+    /// Before the page is given.
+    #[default]
+    Exact,
+    /// The page may be given before all rows were looked at; then it says that more may pass than it counts.
+    Later,
+}
+
 /// One column to sort by; empty cells come last either way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sort {

@@ -6,7 +6,7 @@ use stet_domain::apply::{ColumnMap, Standing};
 use stet_domain::replay::RowState;
 use stet_domain::{Action, EventId, Key, LogDate, Login};
 
-use super::query::Query;
+use super::query::{Count, Query};
 use super::state::{InForce, View, in_force, place_of};
 use super::{LiveTable, version_of};
 use crate::control::Control;
@@ -19,8 +19,10 @@ pub struct Page {
     pub version: i64,
     /// The identity of the snapshot under it.
     pub snapshot: String,
-    /// How many rows the query has in all.
+    /// How many rows the query has in all; when they are still to be counted, how many it has at least.
     pub total: usize,
+    /// Whether more rows may pass than `total`: only where [`Count::Later`] was asked for.
+    pub total_pending: bool,
     /// Where the page starts.
     pub offset: usize,
     /// The rows.
@@ -138,7 +140,7 @@ impl LiveTable {
     /// [`EngineError::Request`] for unknown columns, filter values that are not of the column's type, and limits that are
     /// passed.
     pub fn page(&self, query: &Query, offset: usize, limit: usize, me: &Login) -> Result<Page, EngineError> {
-        self.page_watched(query, offset, limit, me, &Control::unwatched())
+        self.page_watched((query, Count::Exact), offset, limit, me, &Control::unwatched())
     }
 
     /// As [`LiveTable::page`], for somebody who may go away: what takes long is given up when nobody has waited for it for
@@ -148,7 +150,7 @@ impl LiveTable {
     /// As [`LiveTable::page`]; and [`EngineError::Cancelled`] when it was given up.
     pub fn page_watched(
         &self,
-        query: &Query,
+        query: (&Query, Count),
         offset: usize,
         limit: usize,
         me: &Login,
@@ -162,6 +164,7 @@ impl LiveTable {
             version: version_of(view.state),
             snapshot: view.snapshot.identity().to_owned(),
             total: found.total,
+            total_pending: found.total_pending,
             offset,
             rows,
             links,

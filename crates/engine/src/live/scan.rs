@@ -6,18 +6,17 @@
 use std::borrow::Cow;
 use std::hash::BuildHasher;
 
-use arrow_array::Array;
-use arrow_schema::DataType;
+use arrow_array::{Array, RecordBatch};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use stet_domain::ColumnType;
 
 use super::columns::Columns;
-use super::plan::{CellRef, Plan, Predicate, order_number};
-use super::sort_keys::{EMPTY, write_keys};
-use super::text::{compare_text, folded_bytes, folded_prefix};
+use super::plan::{CellRef, Plan, Predicate};
+use super::set::RowSet;
 use crate::cell::{CellReader, Ordered};
+use crate::ordering::{EMPTY, compare_text, folded_bytes, folded_prefix, has_quick_keys, order_number, write_keys};
 use crate::snapshot::{BATCH_ROWS, Snapshot};
 
 /// Below this many rows a second thread costs more than it saves.
@@ -87,50 +86,119 @@ pub(super) fn filtered(
     plan: &Plan,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<Items> {
-    let mut filters: Vec<(usize, &Predicate)> = Vec::new();
-    for (column, predicate) in &plan.filters {
-        match columns.all[*column].original {
-            Some(original) => filters.push((original, predicate)),
-            // An added column is empty in every row without edits.
-            None if predicate.test(&CellRef::Value(None), &mut String::new()) => {}
-            None => return Some(Items::Rows(Vec::new())),
-        }
-    }
-    if filters.is_empty() {
-        return Some(Items::All);
-    }
+    let filters = match Filters::of(columns, plan) {
+        Filters::None => return Some(Items::All),
+        Filters::Nothing => return Some(Items::Rows(Vec::new())),
+        filters @ Filters::Columns(_) => filters,
+    };
     let batches = snapshot.batches().len();
-    let found = in_parallel(batches, snapshot.rows(), |range| filter_batches(snapshot, &filters, range, stop));
+    let found = in_parallel(batches, snapshot.rows(), |range| filters.batches(snapshot, range, stop));
     let found: Option<Vec<Vec<u32>>> = found.into_iter().collect();
     Some(Items::Rows(found?.concat()))
 }
 
-fn filter_batches(
+/// The first rows of the snapshot that pass all filters and are not `out`: at least `count`, or else all there are, in
+/// ascending order. Batches are looked at as few at a time as there are processors, and then ever more. None when `stop`
+/// became true.
+pub(super) fn first_passing(
     snapshot: &Snapshot,
-    filters: &[(usize, &Predicate)],
-    range: std::ops::Range<usize>,
+    columns: &Columns,
+    plan: &Plan,
+    out: &RowSet,
+    count: usize,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<Vec<u32>> {
-    let mut passed = Vec::new();
-    let mut text = String::new();
-    for index in range {
-        if stop() {
-            return None;
+    let filters = Filters::of(columns, plan);
+    let (mut found, mut from, mut length) = (Vec::new(), 0, 1);
+    while found.len() < count && from < snapshot.batches().len() {
+        let to = (from + length).min(snapshot.batches().len());
+        let parts = in_parallel(to - from, (to - from) * BATCH_ROWS, |range| {
+            filters.batches(snapshot, from + range.start..from + range.end, stop)
+        });
+        for part in parts {
+            found.extend(part?.into_iter().filter(|row| !out.contains(*row)));
         }
-        let batch = &snapshot.batches()[index];
-        let mut rows: Option<Vec<u32>> = None;
-        for (column, predicate) in filters {
-            let array = batch.column(*column).as_ref();
-            let all = || 0..batch.num_rows() as u32;
+        (from, length) = (to, length * 2);
+    }
+    Some(found)
+}
+
+/// What filters ask of the rows of a snapshot.
+pub(super) enum Filters<'a> {
+    /// Every row passes.
+    None,
+    /// No row passes.
+    Nothing,
+    /// Tests by the columns of the snapshot.
+    Columns(Vec<(usize, &'a Predicate)>),
+}
+
+impl<'a> Filters<'a> {
+    pub fn of(columns: &Columns, plan: &'a Plan) -> Filters<'a> {
+        let mut filters: Vec<(usize, &Predicate)> = Vec::new();
+        for (column, predicate) in &plan.filters {
+            match columns.all[*column].original {
+                Some(original) => filters.push((original, predicate)),
+                // An added column is empty in every row without edits.
+                None if predicate.test(&CellRef::Value(None), &mut String::new()) => {}
+                None => return Filters::Nothing,
+            }
+        }
+        if filters.is_empty() { Filters::None } else { Filters::Columns(filters) }
+    }
+
+    /// Whether a row passes.
+    pub fn pass(&self, snapshot: &Snapshot, row: u32) -> bool {
+        match self {
+            Filters::None => true,
+            Filters::Nothing => false,
+            Filters::Columns(filters) => filters.iter().all(|(column, predicate)| {
+                let (array, place) = snapshot.array_at(row as usize, *column);
+                predicate.test(&CellRef::Array(&CellReader::new(array.as_ref()), place), &mut String::new())
+            }),
+        }
+    }
+
+    /// The rows of some batches that pass; none when `stop` became true.
+    fn batches(
+        &self,
+        snapshot: &Snapshot,
+        range: std::ops::Range<usize>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<u32>> {
+        let mut passed = Vec::new();
+        for index in range {
+            if stop() {
+                return None;
+            }
+            let batch = &snapshot.batches()[index];
+            let rows = self.passing(batch);
+            passed.extend(rows.iter().map(|row| (index * BATCH_ROWS) as u32 + row));
+        }
+        Some(passed)
+    }
+
+    /// The rows of a batch that pass.
+    fn passing(&self, batch: &RecordBatch) -> Vec<u32> {
+        let rows = batch.num_rows();
+        let filters = match self {
+            Filters::None => return (0..rows as u32).collect(),
+            Filters::Nothing => return Vec::new(),
+            Filters::Columns(filters) => filters,
+        };
+        let mut text = String::new();
+        let mut found: Option<Vec<u32>> = None;
+        for (place, predicate) in filters {
+            let array = batch.column(*place).as_ref();
             if let Some(passing) = predicate.find_all(array) {
-                rows = Some(match rows {
-                    Some(mut rows) => {
+                found = Some(match found {
+                    Some(mut found) => {
                         let mut passing = passing.into_iter().peekable();
-                        rows.retain(|row| {
+                        found.retain(|row| {
                             while passing.next_if(|passing| passing < row).is_some() {}
                             passing.peek() == Some(row)
                         });
-                        rows
+                        found
                     }
                     None => passing,
                 });
@@ -138,14 +206,13 @@ fn filter_batches(
             }
             let reader = CellReader::new(array);
             let mut test = |row: &u32| predicate.test(&CellRef::Array(&reader, *row as usize), &mut text);
-            match &mut rows {
-                Some(rows) => rows.retain(|row| test(row)),
-                None => rows = Some(all().filter(|row| test(row)).collect()),
+            match &mut found {
+                Some(found) => found.retain(|row| test(row)),
+                None => found = Some((0..rows as u32).filter(|row| test(row)).collect()),
             }
         }
-        passed.extend(rows.unwrap_or_default().iter().map(|row| (index * BATCH_ROWS) as u32 + row));
+        found.unwrap_or_default()
     }
-    Some(passed)
 }
 
 fn sort(
@@ -225,9 +292,7 @@ fn number_words(snapshot: &Snapshot, column: usize, items: &[u32], descending: b
 /// The same by the sort keys of the cells, which are made many at a time; none for types whose keys do not tell all cells
 /// apart.
 fn words_of_keys(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Option<Vec<Vec<u32>>> {
-    let data_type = snapshot.schema().field(column).data_type();
-    let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
-    if !(is_float || *data_type == DataType::Date32 || data_type.is_signed_integer()) {
+    if !has_quick_keys(snapshot.schema().field(column).data_type()) {
         return None;
     }
     let (first, second) = halves(items.len(), items.len(), |range| {
@@ -235,8 +300,8 @@ fn words_of_keys(snapshot: &Snapshot, column: usize, items: &[u32], descending: 
         walk_keys(snapshot, column, &items[range], |_, key, is_empty| {
             if !is_empty {
                 (min, max) = (min.min(key), max.max(key));
-                // The greatest number has the key of empty cells.
-                is_told &= key != EMPTY;
+                // Numbers beyond 64 bits share the first key or the last one, which is that of empty cells too.
+                is_told &= key != EMPTY && key != 0;
             }
         });
         (min, max, is_told)

@@ -5,7 +5,7 @@ use arrow_array::{Array, GenericStringArray, OffsetSizeTrait};
 use arrow_schema::DataType;
 use memchr::{memchr2_iter, memmem};
 
-use super::text::Needle;
+use crate::ordering::Needle;
 
 /// How many bytes of a column are looked at to tell which byte of the part is the rarest.
 const SAMPLE_BYTES: usize = 4_096;

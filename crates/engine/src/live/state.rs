@@ -13,10 +13,11 @@ use stet_domain::replay::{CellState, ColumnIndex, Override, Replay, RowState};
 use stet_domain::{EventId, Key, Value};
 
 use super::columns::{Columns, LiveColumn};
-use super::plan::{CellRef, Plan, SortColumn, compare_values};
+use super::plan::{CellRef, Plan, SortColumn};
 use super::query::StateFilter;
 use super::set::RowSet;
 use crate::cell::{CellReader, Ordered, ordered_value, stored};
+use crate::ordering::compare_values;
 use crate::snapshot::Snapshot;
 
 /// The log's state at one position. Guarded by the table's lock.

@@ -14,7 +14,7 @@ use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use memmap2::Mmap;
 
-use super::{BATCH_ROWS, ROWS_MAX};
+use super::{BATCH_ROWS, ROWS_MAX, Zones};
 use crate::error::EngineError;
 
 /// The key of the identity in the footer of the IPC file.
@@ -59,6 +59,15 @@ impl Place {
         self.folder.join(format!("{}.keys", self.identity))
     }
 
+    pub fn zones_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.zones", self.identity))
+    }
+
+    /// The zones of the rows, if their file is there and whole.
+    pub fn open_zones(&self, rows: &MappedRows) -> Option<Zones> {
+        Zones::open(&self.zones_path(), &self.identity, rows.rows as u64, &rows.schema)
+    }
+
     /// The rows, if the file is there and whole.
     pub fn open_rows(&self) -> Option<MappedRows> {
         let path = self.rows_path();
@@ -76,7 +85,7 @@ impl Place {
         for entry in entries.flatten() {
             let path = entry.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let is_snapshot = name.ends_with(".arrow") || name.ends_with(".keys");
+            let is_snapshot = [".arrow", ".keys", ".zones"].iter().any(|ending| name.ends_with(ending));
             let is_abandoned = name.starts_with(".tmp") && is_older(&path, ABANDONED_AFTER);
             if (is_snapshot && !name.starts_with(&self.identity)) || is_abandoned {
                 // What cannot be removed now is tried again with the next snapshot.

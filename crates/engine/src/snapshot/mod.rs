@@ -1,13 +1,14 @@
 //! Snapshots: an original written once in a form that can be read at any row, and mapped into memory from then on.
 //!
-//! A snapshot is an Arrow IPC file in a cache folder, in batches of [`BATCH_ROWS`] rows, with a [`KeyIndex`] file beside
-//! it. Both carry the snapshot's identity, made of the files' sizes and times of change, the declared columns, the key
+//! A snapshot is an Arrow IPC file in a cache folder, in batches of [`BATCH_ROWS`] rows, with a [`KeyIndex`] file and one of
+//! [`Zones`] beside it. All carry the snapshot's identity, made of the files' sizes and times of change, the declared columns, the key
 //! and the format version; they are used again as long as the identity is the same, and written anew when they are
 //! missing or damaged. The system can drop their pages from memory and read them again at any time.
 
 mod cache;
 mod index;
 mod write;
+mod zones;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::error::EngineError;
 use crate::read::{FileSource, Fingerprint};
 
 pub use index::KeyIndex;
+pub use zones::{Bound, ZONE_ROWS, Zone, Zones};
 
 /// Rows in each batch of a snapshot but the last: a power of two, so that a row is found by shifting.
 pub const BATCH_ROWS: usize = 1 << BATCH_SHIFT;
@@ -37,7 +39,7 @@ pub const ROWS_MAX: u64 = u32::MAX as u64 - (1 << 28);
 const KEYS_LISTED_MAX: usize = 20;
 
 /// Changes whenever the files of a snapshot are laid out differently.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// An original as it was when it was read: rows by number, and by key. Immutable, so any number of threads can read it.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub struct Snapshot {
     rows: usize,
     bytes: u64,
     index: KeyIndex,
+    zones: Zones,
 }
 
 impl Snapshot {
@@ -118,9 +121,14 @@ impl Snapshot {
         &self.key
     }
 
-    /// Bytes of the files that are mapped into memory: of the rows, and of the key index.
+    /// Bytes of the files that are mapped into memory: of the rows, and of what is known about them (key index and zones).
     pub fn bytes_mapped(&self) -> (u64, u64) {
-        (self.bytes, self.index.bytes())
+        (self.bytes, self.index.bytes() + self.zones.bytes())
+    }
+
+    /// Where the least and the greatest cells are.
+    pub fn zones(&self) -> &Zones {
+        &self.zones
     }
 
     /// The row with this key.
@@ -157,7 +165,8 @@ impl Snapshot {
     fn reopen(place: &cache::Place, key: &[String], fingerprint: Fingerprint) -> Option<Snapshot> {
         let mapped = place.open_rows()?;
         let index = KeyIndex::open(&place.index_path(), &place.identity, mapped.rows as u64)?;
-        let snapshot = Snapshot::assemble(place, key, fingerprint, mapped, index)?;
+        let zones = place.open_zones(&mapped)?;
+        let snapshot = Snapshot::assemble(place, key, fingerprint, mapped, (index, zones))?;
         snapshot.index_agrees().then_some(snapshot)
     }
 
@@ -166,7 +175,7 @@ impl Snapshot {
         key: &[String],
         fingerprint: Fingerprint,
         mapped: cache::MappedRows,
-        index: KeyIndex,
+        (index, zones): (KeyIndex, Zones),
     ) -> Option<Snapshot> {
         let columns = columns_of(&mapped.schema);
         let places = key.iter().map(|name| columns.iter().position(|column| column.name == *name));
@@ -181,6 +190,7 @@ impl Snapshot {
             rows: mapped.rows,
             bytes: mapped.bytes,
             index,
+            zones,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Writing the snapshot of an original.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow_array::Array;
 use arrow_array::{RecordBatch, RecordBatchOptions};
@@ -12,6 +13,7 @@ use stet_domain::key::{KEY_BYTES_MAX, write_key};
 
 use super::cache::{IDENTITY_METADATA, Place};
 use super::index::{Duplicate, KeyIndex, hash};
+use super::zones::ZonesBuilder;
 use super::{BATCH_ROWS, BATCH_SHIFT, KEYS_LISTED_MAX, ROWS_MAX, Snapshot, write_key_of};
 use crate::cell::CellReader;
 use crate::control::Control;
@@ -20,6 +22,9 @@ use crate::read::{FileSource, Fingerprint, near_name};
 
 /// How much text one column may have in [`BATCH_ROWS`] rows; 32-bit offsets end at twice that.
 const COLUMN_BYTES_MAX: usize = 1 << 30;
+
+/// How many batches may be read and not yet written.
+const BATCHES_AHEAD_MAX: usize = 2;
 
 /// Reads the source, writes the files of the snapshot, and opens it.
 pub(super) fn write(
@@ -36,6 +41,7 @@ pub(super) fn write(
     if written.is_err() {
         // Rows that cannot be edited are of no use in the cache.
         let _ = std::fs::remove_file(place.rows_path());
+        let _ = std::fs::remove_file(place.zones_path());
     }
     written
 }
@@ -85,7 +91,8 @@ fn write_index(
     built.save(&place.index_path(), &place.folder, &place.identity)?;
     drop(built);
     let index = KeyIndex::open(&place.index_path(), &place.identity, mapped.rows as u64);
-    index.and_then(|index| Snapshot::assemble(place, key, fingerprint, mapped, index)).ok_or_else(|| {
+    let beside = index.and_then(|index| Some((index, place.open_zones(&mapped)?)));
+    beside.and_then(|beside| Snapshot::assemble(place, key, fingerprint, mapped, beside)).ok_or_else(|| {
         EngineError::BadData {
             path: place.index_path(),
             place: String::new(),
@@ -115,46 +122,88 @@ fn key_places(source: &FileSource, key: &[String]) -> Result<Vec<usize>, EngineE
         .collect()
 }
 
+/// Reads the rows on this thread, and writes them and their zones on another.
 fn write_rows(source: &FileSource, place: &Place, control: &Control) -> Result<(), EngineError> {
-    let path = place.rows_path();
     let rows_total = source.rows_known()?;
     let input = source.batches(None, BATCH_ROWS)?;
     let schema = plain_schema(&input.schema);
+    let failed = |error| write_failed(place, error);
+    std::thread::scope(|scope| {
+        let (full, batches) = sync_channel(BATCHES_AHEAD_MAX);
+        let writing = scope.spawn(|| write_batches(&schema, batches, place));
+        let read = || -> Result<(), EngineError> {
+            let mut coalescer = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
+            let mut rows = 0u64;
+            for batch in input.batches {
+                let batch = plain_batch(&schema, batch?).map_err(failed)?;
+                rows += batch.num_rows() as u64;
+                if rows > ROWS_MAX {
+                    return Err(EngineError::Schema {
+                        dataset: source.dataset.clone(),
+                        message: format!("it has more than {ROWS_MAX} rows, the most that a table can show"),
+                    });
+                }
+                check_text_size(source, &batch)?;
+                coalescer.push_batch(batch).map_err(failed)?;
+                while let Some(batch) = coalescer.next_completed_batch() {
+                    // Nobody takes it when writing has failed, which is told below.
+                    if full.send(Some(batch)).is_err() {
+                        return Ok(());
+                    }
+                }
+                control.report(rows, rows_total)?;
+            }
+            coalescer.finish_buffered_batch().map_err(failed)?;
+            while let Some(batch) = coalescer.next_completed_batch() {
+                if full.send(Some(batch)).is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        };
+        let read = read();
+        if read.is_ok() {
+            // Writing that has failed is told below.
+            let _ = full.send(None);
+        }
+        drop(full);
+        let written = match writing.join() {
+            Ok(written) => written,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        read.and(written)
+    })
+}
+
+/// Writes batches and their zones, and puts both files in place when none stands for their end. Without it the rows could not
+/// be read to their end, and no file is left.
+fn write_batches(schema: &SchemaRef, batches: Receiver<Option<RecordBatch>>, place: &Place) -> Result<(), EngineError> {
+    let path = place.rows_path();
     let io_failed = || EngineError::io("write", &path);
-    let failed = |error: arrow_schema::ArrowError| match error {
-        arrow_schema::ArrowError::IoError(_, error) => EngineError::io("write", &path)(error),
-        other => EngineError::Internal { action: "writing the snapshot of an original", source: other.into() },
-    };
+    let failed = |error| write_failed(place, error);
     let file = tempfile::Builder::new().prefix(".tmp").tempfile_in(&place.folder).map_err(io_failed())?;
     let out = std::io::BufWriter::with_capacity(1 << 20, file);
-    let mut writer = FileWriter::try_new(out, &schema).map_err(failed)?;
+    let mut writer = FileWriter::try_new(out, schema).map_err(failed)?;
     writer.write_metadata(IDENTITY_METADATA, &place.identity);
-    let mut coalescer = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
-    let mut rows = 0u64;
-    for batch in input.batches {
-        let batch = plain_batch(&schema, batch?).map_err(failed)?;
-        rows += batch.num_rows() as u64;
-        if rows > ROWS_MAX {
-            return Err(EngineError::Schema {
-                dataset: source.dataset.clone(),
-                message: format!("it has more than {ROWS_MAX} rows, the most that a table can show"),
-            });
-        }
-        check_text_size(source, &batch)?;
-        coalescer.push_batch(batch).map_err(failed)?;
-        while let Some(full) = coalescer.next_completed_batch() {
-            writer.write(&full).map_err(failed)?;
-        }
-        control.report(rows, rows_total)?;
-    }
-    coalescer.finish_buffered_batch().map_err(failed)?;
-    while let Some(last) = coalescer.next_completed_batch() {
-        writer.write(&last).map_err(failed)?;
+    let mut zones = ZonesBuilder::new(schema);
+    loop {
+        let Ok(batch) = batches.recv() else { return Ok(()) };
+        let Some(batch) = batch else { break };
+        zones.take(&batch);
+        writer.write(&batch).map_err(failed)?;
     }
     let out = writer.into_inner().map_err(failed)?;
     let file = out.into_inner().map_err(|error| io_failed()(error.into_error()))?;
+    zones.save(&place.zones_path(), &place.folder, &place.identity)?;
     file.persist(&path).map_err(|error| io_failed()(error.error))?;
     Ok(())
+}
+
+fn write_failed(place: &Place, error: arrow_schema::ArrowError) -> EngineError {
+    match error {
+        arrow_schema::ArrowError::IoError(_, error) => EngineError::io("write", place.rows_path())(error),
+        other => EngineError::Internal { action: "writing the snapshot of an original", source: other.into() },
+    }
 }
 
 /// Dictionaries are written out: an IPC file has one dictionary for each column, and Parquet one for each row group.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use stet_domain::ColumnType;
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
-use stet_engine::live::{GROUPS_MAX, GroupQuery, GroupSort, LiveTable, Page, Query, TableLimits, Test};
+use stet_engine::live::{Count, GROUPS_MAX, GroupQuery, GroupSort, LiveTable, Page, Query, TableLimits, Test};
 
 use crate::build_support::{Folder, Log};
 use crate::live_support::{filter, me, snapshot, sort, spec};
@@ -95,6 +95,62 @@ fn the_first_rows_of_a_new_order_are_those_of_the_whole_order() {
     }
 }
 
+/// Filters with and without sorting, of which the last ones leave few rows.
+fn filtered_queries() -> Vec<Query> {
+    let part = |part: &str| vec![filter("name", Test::Contains(part.into()))];
+    vec![
+        Query { filters: part("7 OF"), ..Query::default() },
+        Query { filters: part("7 of"), sort: sort(&[("id", true)]), ..Query::default() },
+        Query { filters: part("7 of"), sort: sort(&[("number", false), ("id", true)]), ..Query::default() },
+        Query { filters: part("7 of"), sort: sort(&[("name", true)]), ..Query::default() },
+        Query { filters: part("AAA"), ..Query::default() },
+        Query { filters: part("00077"), sort: sort(&[("id", false)]), ..Query::default() },
+        Query { filters: part("not there"), sort: sort(&[("kind", false)]), ..Query::default() },
+    ]
+}
+
+#[test]
+fn the_first_rows_that_pass_can_be_had_before_all_are_counted() {
+    let folder = Folder::new();
+    let (hasty, patient) = (table(&folder, 100), table(&folder, usize::MAX));
+    let mut log = Log::default();
+    for row in 0..900 {
+        let key = (row * 149).to_string();
+        log = match row % 4 {
+            0 => log.update(&key, "name", Some("AAA 7 of"), None),
+            1 => log.update(&key, "name", Some("gone"), None),
+            2 => log.update(&key, "number", Some("-5"), None),
+            _ => log.delete(&key),
+        };
+    }
+    for table in [&hasty, &patient] {
+        table.push(&log.0);
+    }
+    let unwatched = Control::unwatched();
+    for query in filtered_queries() {
+        let mut was_pending = false;
+        for offset in [0, 100, 1_200] {
+            let first = hasty.page_watched((&query, Count::Later), offset, 100, &me(), &unwatched).unwrap();
+            let whole = patient.page(&query, offset, 100, &me()).unwrap();
+            assert_eq!(keys(&first), keys(&whole), "{query:?} at {offset}");
+            assert!(!whole.total_pending);
+            was_pending |= first.total_pending;
+            if first.total_pending {
+                assert!(first.total >= offset + first.rows.len() && first.total <= whole.total, "{query:?}");
+            } else {
+                assert_eq!(first.total, whole.total, "{query:?}");
+            }
+        }
+        // Who wants to know is never given the count of the rows that were found so far.
+        let counted = hasty.page(&query, 0, 0, &me()).unwrap();
+        let whole = patient.page(&query, 0, 100, &me()).unwrap();
+        assert_eq!((counted.total, counted.total_pending), (whole.total, false), "{query:?}");
+        let again = hasty.page_watched((&query, Count::Later), 0, 100, &me(), &unwatched).unwrap();
+        assert_eq!((again.total, again.total_pending), (whole.total, false), "{query:?}");
+        assert!(was_pending || whole.total < 20_000, "{query:?} was counted");
+    }
+}
+
 #[test]
 fn an_order_that_a_page_was_asked_of_is_made_afterwards_and_patched_by_edits() {
     let folder = Folder::new();
@@ -154,25 +210,25 @@ fn an_order_is_given_up_when_nobody_waits_for_it_any_more() {
     let table = table_with(&folder, limits);
     let gone = Control::new(Arc::new(AtomicBool::new(true)), |_| {});
     for query in queries() {
-        let error = table.page_watched(&query, 9_000, 10, &me(), &gone).unwrap_err();
+        let error = table.page_watched((&query, Count::Exact), 9_000, 10, &me(), &gone).unwrap_err();
         assert!(matches!(error, EngineError::Cancelled), "{query:?}: {error}");
         assert_eq!(table.memory().orders_kept, 0);
     }
     // A first page looks through the rows without waiting for an order, and gives that up too.
     let hasty = table_with(&Folder::new(), TableLimits { sorted_at_once_rows_max: 100, ..limits });
-    let error = hasty.page_watched(&queries()[4], 0, 10, &me(), &gone).unwrap_err();
+    let error = hasty.page_watched((&queries()[4], Count::Exact), 0, 10, &me(), &gone).unwrap_err();
     assert!(matches!(error, EngineError::Cancelled), "{error}");
     // What is there is given to anybody, and what somebody waits for is made.
     let query = &queries()[0];
     let whole = table.page(query, 9_000, 10, &me()).unwrap();
-    assert_eq!(table.page_watched(query, 9_000, 10, &me(), &gone).unwrap(), whole);
+    assert_eq!(table.page_watched((query, Count::Exact), 9_000, 10, &me(), &gone).unwrap(), whole);
 
     // As long as it may be asked for again, it is gone on with.
     let patient = table_with(&Folder::new(), TableLimits { given_up_after: Duration::from_secs(3_600), ..limits });
     let cancel = Arc::new(AtomicBool::new(false));
     let leaves = Control::new(Arc::clone(&cancel), |_| {});
     std::thread::scope(|scope| {
-        let page = scope.spawn(|| patient.page_watched(query, 9_000, 10, &me(), &leaves));
+        let page = scope.spawn(|| patient.page_watched((query, Count::Exact), 9_000, 10, &me(), &leaves));
         cancel.store(true, Ordering::Relaxed);
         match page.join().unwrap() {
             Ok(page) => assert_eq!(keys(&page), keys(&whole)),

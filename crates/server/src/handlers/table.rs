@@ -39,11 +39,13 @@ pub(crate) async fn rows(
     Path((project, webapp)): Path<(String, String)>,
     Body(mut body): Body<RowsBody>,
 ) -> Answer<PageView> {
-    let (offset, limit, expected) = (body.offset, body.limit, body.snapshot.take());
+    let (window, expected) = (body.window(), body.snapshot.take());
     let page = match body.as_of.take() {
-        None => server.app.rows(&signed.actor, &project, &webapp, body.query()?, offset, limit).await?,
+        None => server.app.rows(&signed.actor, &project, &webapp, body.query()?, window).await?,
         Some(as_of) => {
             let (as_of, query) = (as_of.parse()?, body.query()?);
+            // An earlier state is always counted before the answer.
+            let (offset, limit) = (window.offset, window.limit);
             server.app.rows_as_of(&signed.actor, &project, &webapp, as_of, query, offset, limit).await?
         }
     };

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stet_app::webapp::{
-    Asked, CellEdit, ColumnView as AppColumn, Description, EditState, Filter, History, LinkLabel, LinkLabels,
-    LinkOptions, Page, Query, Row, Sort, StateFilter, Test,
+    Asked, CellEdit, ColumnView as AppColumn, Count, Description, EditState, Filter, History, LinkLabel, LinkLabels,
+    LinkOptions, Page, Query, Row, Sort, StateFilter, Test, Window,
 };
 use stet_domain::Event;
 use utoipa::{IntoParams, ToSchema};
@@ -107,12 +107,25 @@ pub(crate) struct RowsBody {
     /// One of them has to hold, unless there are none; `assigned` in any case.
     #[serde(default)]
     pub(crate) states: Vec<RowStateBody>,
+    /// When the rows are counted.
+    #[serde(default)]
+    pub(crate) count: CountBody,
     /// Refuses to answer, with 409, when another original is loaded by now.
     #[serde(default)]
     pub(crate) snapshot: Option<String>,
     /// The table as it stood: after the event of this number, or at this moment (RFC 3339). The original is that of now.
     #[serde(default)]
     pub(crate) as_of: Option<String>,
+}
+
+/// When the rows are counted: before the answer, or later. With `later` the answer may come before all rows were looked at, and
+/// says so by `total_pending`; `exact` with a limit of 0 then gives the count.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CountBody {
+    #[default]
+    Exact,
+    Later,
 }
 
 fn default_limit() -> usize {
@@ -181,8 +194,11 @@ pub(crate) enum RowStateBody {
 pub(crate) struct PageView {
     version: i64,
     snapshot: String,
-    /// How many rows there are with these filters.
+    /// How many rows there are with these filters; with `total_pending`, how many there are at least.
     total: usize,
+    /// Whether not all rows were counted yet. Left out when they were.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    total_pending: bool,
     offset: usize,
     rows: Vec<RowView>,
     links: LinksView,
@@ -408,6 +424,15 @@ impl From<AppColumn<'_>> for ColumnView {
 }
 
 impl RowsBody {
+    /// Which of the rows are asked for.
+    pub(crate) fn window(&self) -> Window {
+        let count = match self.count {
+            CountBody::Exact => Count::Exact,
+            CountBody::Later => Count::Later,
+        };
+        Window { offset: self.offset, limit: self.limit, count }
+    }
+
     /// The query as the use case takes it.
     ///
     /// # Errors
@@ -472,6 +497,7 @@ impl From<Page> for PageView {
             version: page.version,
             snapshot: page.snapshot,
             total: page.total,
+            total_pending: page.total_pending,
             offset: page.offset,
             rows: rows(page.rows),
             links: links(page.links),

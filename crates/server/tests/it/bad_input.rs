@@ -34,6 +34,7 @@ async fn every_bad_request_is_answered_with_a_problem_of_its_own() {
         (&rows, "{\"filters\": [{\"column\": \"speed_knots\", \"op\": \"between\"}]}", 422),
         (&rows, "{\"filters\": [{\"column\": \"speed_knots\", \"op\": \"between\", \"from\": \"fast\"}]}", 422),
         (&rows, "{\"states\": [\"odd\"]}", 422),
+        (&rows, "{\"count\": \"never\"}", 422),
         (&edits, "{}", 422),
         (&edits, "{\"edits\": [{\"action\": \"truncate\"}]}", 422),
         (&edits, "{\"edits\": [{\"action\": \"update\", \"key\": \"1\", \"column\": \"species\"}]}", 422),

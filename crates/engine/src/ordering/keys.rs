@@ -5,33 +5,34 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Decimal32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, OffsetSizeTrait};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use stet_domain::ColumnType;
 
-use super::plan::order_number;
+use super::order_number;
 use super::text::{folded_bytes, folded_prefix};
 use crate::cell::{CellReader, Ordered, one_nan};
 
 /// The key of empty cells, which come after all others whichever the direction.
-pub(super) const EMPTY: u64 = u64::MAX;
+pub(crate) const EMPTY: u64 = u64::MAX;
 
 /// Whether a cell with this key is equal only to cells with the same key; `text` for columns of texts.
-pub(super) fn is_exact(key: u64, text: bool) -> bool {
+pub(crate) fn is_exact(key: u64, text: bool) -> bool {
     // Numbers beyond 64 bits are cut to the first and the last key, which they share.
     !text && key != 0 && key != EMPTY
 }
 
 /// Whether cells of the type are ordered as texts.
-pub(super) fn is_text(column_type: ColumnType) -> bool {
+pub(crate) fn is_text(column_type: ColumnType) -> bool {
     matches!(column_type, ColumnType::Text | ColumnType::Other)
 }
 
 /// The key of one cell.
-pub(super) fn key_of(value: &Ordered<'_>, text: bool, descending: bool) -> u64 {
+pub(crate) fn key_of(value: &Ordered<'_>, text: bool, descending: bool) -> u64 {
     let key = match value {
         Ordered::Null => return EMPTY,
         Ordered::Text(cell) if text => folded_prefix(cell),
@@ -39,14 +40,27 @@ pub(super) fn key_of(value: &Ordered<'_>, text: bool, descending: bool) -> u64 {
         Ordered::Text(_) => u64::MAX,
         number => {
             let number = order_number(number).unwrap_or(i128::MAX);
-            lifted(number.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+            lifted(cut(number))
         }
     };
     if descending { !key } else { key }
 }
 
+/// Whether [`write_keys`] makes the keys of arrays of this type without looking at each cell by itself.
+pub(crate) fn has_quick_keys(data_type: &DataType) -> bool {
+    let is_number = data_type.is_integer() || matches!(data_type, DataType::Float32 | DataType::Float64);
+    let is_decimal = matches!(data_type, DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..));
+    let is_time = matches!(data_type, DataType::Date32 | DataType::Timestamp(..));
+    is_number || is_decimal || is_time || has_further_keys(data_type)
+}
+
+/// Whether cells of this type have a [`further_key`].
+pub(crate) fn has_further_keys(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8)
+}
+
 /// Writes the keys of all cells of an array.
-pub(super) fn write_keys(array: &dyn Array, text: bool, descending: bool, keys: &mut Vec<u64>) {
+pub(crate) fn write_keys(array: &dyn Array, text: bool, descending: bool, keys: &mut Vec<u64>) {
     keys.clear();
     keys.reserve(array.len());
     match array.data_type() {
@@ -63,6 +77,20 @@ pub(super) fn write_keys(array: &dyn Array, text: bool, descending: bool, keys: 
         DataType::Float32 => numbers::<Float32Type>(array, keys, |number| float_key(number.into())),
         DataType::Float64 => numbers::<Float64Type>(array, keys, float_key),
         DataType::Date32 => numbers::<Date32Type>(array, keys, |number| lifted(number.into())),
+        // Times are compared in nanoseconds; those beyond 64 bits share the first or the last key.
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            numbers::<TimestampSecondType>(array, keys, |number| lifted(number.saturating_mul(1_000_000_000)));
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            numbers::<TimestampMillisecondType>(array, keys, |number| lifted(number.saturating_mul(1_000_000)));
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            numbers::<TimestampMicrosecondType>(array, keys, |number| lifted(number.saturating_mul(1_000)));
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => numbers::<TimestampNanosecondType>(array, keys, lifted),
+        DataType::Decimal32(..) => numbers::<Decimal32Type>(array, keys, |number| lifted(number.into())),
+        DataType::Decimal64(..) => numbers::<Decimal64Type>(array, keys, lifted),
+        DataType::Decimal128(..) => numbers::<Decimal128Type>(array, keys, |number| lifted(cut(number))),
         _ => {
             let reader = CellReader::new(array);
             keys.extend((0..array.len()).map(|row| key_of(&reader.ordered(row), text, descending)));
@@ -82,7 +110,7 @@ pub(super) fn write_keys(array: &dyn Array, text: bool, descending: bool, keys: 
 }
 
 /// The key of what comes after the first eight bytes of a text: it orders cells with equal keys, as far as it goes.
-pub(super) fn further_key(array: &dyn Array, place: usize, descending: bool) -> u64 {
+pub(crate) fn further_key(array: &dyn Array, place: usize, descending: bool) -> u64 {
     let key = match array.data_type() {
         _ if array.is_null(place) => return EMPTY,
         DataType::Utf8 => folded_bytes(array.as_string::<i32>().value(place), 1),
@@ -128,6 +156,11 @@ fn lower_ascii(bytes: u64) -> u64 {
     bytes + (upper >> 2)
 }
 
+/// The nearest number of 64 bits.
+fn cut(number: i128) -> i64 {
+    number.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+}
+
 /// Moves a signed number so that it orders as an unsigned one.
 fn lifted(number: i64) -> u64 {
     (number as u64) ^ (1 << 63)
@@ -142,10 +175,13 @@ fn float_key(number: f64) -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray, UInt64Array};
+    use arrow_array::{
+        ArrayRef, Decimal32Array, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+        TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
+    };
 
     use super::*;
-    use crate::live::plan::compare_values;
+    use crate::ordering::compare_values;
 
     fn check(array: ArrayRef, text: bool) {
         let reader = CellReader::new(array.as_ref());
@@ -184,6 +220,13 @@ mod tests {
             ])),
             false,
         );
+        check(Arc::new(Decimal32Array::from(vec![Some(5), None, Some(i32::MIN), Some(0), Some(i32::MAX)])), false);
+        // Seconds and milliseconds reach beyond 64 bits of nanoseconds, where keys tell nothing.
+        let times = [Some(0), Some(-1), None, Some(i64::MAX), Some(i64::MIN), Some(1_700_000_000), Some(i64::MAX - 1)];
+        check(Arc::new(TimestampSecondArray::from(times.to_vec())), false);
+        check(Arc::new(TimestampMillisecondArray::from(times.to_vec())), false);
+        check(Arc::new(TimestampMicrosecondArray::from(times.to_vec())), false);
+        check(Arc::new(TimestampNanosecondArray::from(times.to_vec())), false);
         let texts = [
             "",
             "a",
