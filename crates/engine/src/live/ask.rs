@@ -256,16 +256,40 @@ impl LiveTable {
             }
             concerned.append(&mut news);
         }
-        let touched: Vec<u32> = concerned.into_iter().filter(|row| view.passes(plan, *row)).collect();
-        let total = base_count.unwrap_or(base.len()) + touched.len();
+        let last = base.last().copied().filter(|_| !all_there);
+        let last_key = last.map(|last| with_keys(view, plan, vec![last])[0].0);
+        let leading = plan.sort.first();
+        // Most of those that the log knows cannot be among the first rows, and what stands in them is not looked at.
+        let may_be_first = |row: &u32| match (last, last_key, leading) {
+            (Some(last), _, None) => *row < last,
+            (Some(_), Some(last_key), Some(by)) => {
+                state.overrides.key(*row, by.column, by.descending).is_none_or(|key| key <= last_key)
+            }
+            _ => true,
+        };
+        let (touched, touched_count) = if base_count.is_some() && !plan.filters.is_empty() {
+            let pass = |range: std::ops::Range<usize>| {
+                concerned[range].iter().copied().filter(|row| view.passes(plan, *row)).collect::<Vec<_>>()
+            };
+            let touched = scan::in_parallel(concerned.len(), concerned.len(), pass).concat();
+            let count = touched.len();
+            (touched, count)
+        } else {
+            // Without filters every row passes that is not hidden, and all hidden ones are among those that the log knows.
+            let without_filters = concerned.len() - state.hidden.len();
+            let touched = concerned.into_iter().filter(may_be_first).filter(|row| view.passes(plan, *row));
+            let touched: Vec<u32> = touched.collect();
+            let count = if plan.filters.is_empty() { without_filters } else { touched.len() };
+            (touched, count)
+        };
+        let total = base_count.unwrap_or(base.len()) + touched_count;
         if !all_there && (base.is_empty() || base.len() < end.min(total)) {
             return None;
         }
         let mut touched = with_keys(view, plan, touched);
-        if let Some(last) = base.last().filter(|_| !all_there) {
-            let last_key = with_keys(view, plan, vec![*last])[0].0;
+        if let (Some(last), Some(last_key)) = (last, last_key) {
             touched.retain(|(key, row)| {
-                *key < last_key || (*key == last_key && view.compare(&plan.sort, *row, *last).is_lt())
+                *key < last_key || (*key == last_key && view.compare(&plan.sort, *row, last).is_lt())
             });
         }
         let touched = sorted(view, plan, touched);

@@ -9,6 +9,7 @@ mod columns;
 mod groups;
 mod link;
 mod order;
+mod overrides;
 mod plan;
 mod query;
 mod report;

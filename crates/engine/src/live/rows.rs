@@ -250,6 +250,8 @@ fn shown_row(view: View<'_>, key: &Key) -> Option<u32> {
 
 fn rows(view: View<'_>, numbers: &[u32]) -> Vec<Row> {
     let map = ColumnMap::new(&view.state.replay, &view.columns.editable);
+    let originals = view.columns.shown().iter().filter_map(|column| column.original);
+    view.snapshot.fetch(numbers, originals);
     numbers
         .iter()
         .map(|number| {
@@ -257,7 +259,7 @@ fn rows(view: View<'_>, numbers: &[u32]) -> Vec<Row> {
             let touched = view.state.touched.get(number);
             let row_state = touched.and_then(|_| view.state.replay.row(key.as_str()));
             Row {
-                cells: (0..view.columns.shown).map(|column| view.text(*number, column)).collect(),
+                cells: (0..view.columns.shown).map(|column| view.text_of(*number, touched, column)).collect(),
                 event: row_state.and_then(|row| row.row_event),
                 created: touched.is_some_and(|touched| touched.created),
                 edits: row_state.map(|row| edits(view, &map, *number, row)).unwrap_or_default(),

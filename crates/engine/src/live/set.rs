@@ -10,14 +10,22 @@ impl RowSet {
     pub fn new(rows: impl IntoIterator<Item = u32>) -> RowSet {
         let mut set = RowSet::default();
         for row in rows {
-            let word = row as usize / 64;
-            if word >= set.words.len() {
-                // Rows come in any order: room for far more at once keeps this linear.
-                set.words.resize((word + 1).max(set.words.len() * 2), 0);
-            }
-            set.words[word] |= 1 << (row % 64);
+            set.insert(row);
         }
         set
+    }
+
+    /// Puts a row in; whether it was not in it before.
+    pub fn insert(&mut self, row: u32) -> bool {
+        let word = row as usize / 64;
+        if word >= self.words.len() {
+            // Rows come in any order: room for far more at once keeps this linear.
+            self.words.resize((word + 1).max(self.words.len() * 2), 0);
+        }
+        let bit = 1 << (row % 64);
+        let is_new = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        is_new
     }
 
     pub fn contains(&self, row: u32) -> bool {

@@ -13,6 +13,7 @@ use stet_domain::replay::{CellState, ColumnIndex, Override, Replay, RowState};
 use stet_domain::{EventId, Key, Value};
 
 use super::columns::{Columns, LiveColumn};
+use super::overrides::Overrides;
 use super::plan::{CellRef, Plan, SortColumn};
 use super::query::StateFilter;
 use super::set::RowSet;
@@ -26,12 +27,14 @@ pub(super) struct State {
     pub replay: Replay,
     /// Every row that the log knows and the table has or had.
     pub touched: HashMap<u32, Touched, FixedState>,
+    /// The cells of `touched` by their columns.
+    pub overrides: Overrides,
     /// Creations of rows that are not in the original, in order.
     slots: Vec<Slot>,
     /// The latest slot of each created key.
     slot_of: HashMap<Key, u32, FixedState>,
     /// Rows that are not shown, sorted.
-    hidden: Vec<u32>,
+    pub hidden: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -77,15 +80,15 @@ impl State {
     /// The rows for which the log matters to a query that looks at these columns: those with an override in one of them,
     /// created ones and hidden ones. Any other row is, to the query, as it is in the snapshot, however much of it was edited.
     pub fn concerned(&self, snapshot: &Snapshot, plan: &Plan, by: &[usize]) -> Vec<u32> {
-        let looked_at = plan.columns().chain(by.iter().copied());
-        let looked_at = RowSet::new(looked_at.map(|column| column as u32));
-        let concerned = |(row, touched): &(&u32, &Touched)| {
-            !plan.states.is_empty()
-                || touched.hidden
-                || **row as usize >= snapshot.rows()
-                || touched.cells.iter().any(|(column, _)| looked_at.contains(*column))
-        };
-        self.touched.iter().filter(concerned).map(|(row, _)| *row).collect()
+        if !plan.states.is_empty() {
+            return self.touched.keys().copied().collect();
+        }
+        let created = (0..self.slots.len() as u32).map(|slot| snapshot.rows() as u32 + slot);
+        let mut known = RowSet::default();
+        let mut concerned: Vec<u32> = Vec::new();
+        let overridden = plan.columns().chain(by.iter().copied()).flat_map(|column| self.overrides.rows(column));
+        concerned.extend(created.chain(self.hidden.iter().copied()).chain(overridden).filter(|row| known.insert(*row)));
+        concerned
     }
 
     /// The rows of a key before and after its state changed are among these: the original's row, or the latest slot.
@@ -118,7 +121,7 @@ impl State {
             let original =
                 |column: usize| columns.all[column].original.and_then(|original| snapshot.text(row as usize, original));
             let touched = Touched::new(columns, &map, key, row_state, false, original);
-            self.touched.insert(row, touched);
+            self.put(columns, row, touched);
             changed.push(row);
             return;
         }
@@ -140,8 +143,14 @@ impl State {
         });
         self.slot_of.insert(key.clone(), slot);
         let touched = Touched::new(columns, &map, key, row_state, true, |_| None);
-        self.touched.insert(first + slot, touched);
+        self.put(columns, first + slot, touched);
         changed.push(first + slot);
+    }
+
+    fn put(&mut self, columns: &Columns, row: u32, touched: Touched) {
+        let before = self.touched.get(&row).map_or(&[][..], |before| &before.cells);
+        self.overrides.exchange(columns, row, before, &touched.cells);
+        self.touched.insert(row, touched);
     }
 
     /// Brings the list of hidden rows up to date for rows whose state changed.
@@ -174,6 +183,7 @@ impl State {
         touched
             + self.replay.len() * each
             + self.replay.bytes()
+            + self.overrides.bytes()
             + self.hidden.capacity() * 4
             + self.slots.capacity() * size_of::<Slot>()
     }
@@ -271,10 +281,15 @@ impl<'a> View<'a> {
 
     /// The shown text of a cell; none when it is empty.
     pub fn text(&self, row: u32, column: usize) -> Option<String> {
-        if let Some(value) = self.state.touched.get(&row).and_then(|touched| touched.cell(column)) {
-            return value.map(Value::to_string);
+        self.text_of(row, self.state.touched.get(&row), column)
+    }
+
+    /// The same for a row of which is known what the log says of it.
+    pub fn text_of(&self, row: u32, touched: Option<&Touched>, column: usize) -> Option<String> {
+        match touched.and_then(|touched| touched.cell(column)) {
+            Some(value) => value.map(Value::to_string),
+            None => self.original_text(row, column),
         }
-        self.original_text(row, column)
     }
 
     /// The text of a cell in the original; none when it is empty there, or not in the original at all.
