@@ -24,7 +24,7 @@ use super::waiting::Patience;
 use super::{LiveTable, lock};
 use crate::control::Control;
 use crate::error::EngineError;
-use crate::ordering::{is_text, key_of};
+use crate::ordering::{further_key_of, is_text, key_of};
 
 /// How deep into an order that is not there yet a page may lie and still be found without it.
 const FIRST_ROWS_MAX: usize = 2_000;
@@ -262,8 +262,12 @@ impl LiveTable {
         // Most of those that the log knows cannot be among the first rows, and what stands in them is not looked at.
         let may_be_first = |row: &u32| match (last, last_key, leading) {
             (Some(last), _, None) => *row < last,
-            (Some(_), Some(last_key), Some(by)) => {
-                state.overrides.key(*row, by.column, by.descending).is_none_or(|key| key <= last_key)
+            (Some(_), Some((last_key, _)), Some(by)) => {
+                let overriding = state.overrides.least_key(*row, by.column, by.descending);
+                overriding.unwrap_or_else(|| {
+                    let text = is_text(self.columns.all[by.column].column_type);
+                    key_of(&view.original_ordered(*row, by.column), text, by.descending)
+                }) <= last_key
             }
             _ => true,
         };
@@ -291,6 +295,10 @@ impl LiveTable {
             touched.retain(|(key, row)| {
                 *key < last_key || (*key == last_key && view.compare(&plan.sort, *row, last).is_lt())
             });
+        }
+        if touched.len() > count {
+            touched.select_nth_unstable_by(count, |a, b| compare_with_keys(view, plan, a, b));
+            touched.truncate(count);
         }
         let touched = sorted(view, plan, touched);
         let mut order = Order::from_rows(base);
@@ -418,21 +426,30 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Rows with the sort keys of the column that they are sorted by first.
-fn with_keys(view: View<'_>, plan: &Plan, rows: Vec<u32>) -> Vec<(u64, u32)> {
-    let Some(leading) = plan.sort.first() else { return rows.into_iter().map(|row| (0, row)).collect() };
+/// A row with the sort key, and the further key, of the column that rows are sorted by first.
+type WithKeys = ((u64, u64), u32);
+
+fn with_keys(view: View<'_>, plan: &Plan, rows: Vec<u32>) -> Vec<WithKeys> {
+    let Some(leading) = plan.sort.first() else { return rows.into_iter().map(|row| ((0, 0), row)).collect() };
     let text = is_text(view.columns.all[leading.column].column_type);
-    let key = |row: u32| key_of(&view.ordered(row, leading.column), text, leading.descending);
+    let keys = |row: u32| {
+        let cell = view.ordered(row, leading.column);
+        (key_of(&cell, text, leading.descending), further_key_of(&cell, text, leading.descending))
+    };
     // There can be as many rows as there are edits, and each is looked up.
     let keys = scan::in_parallel(rows.len(), rows.len(), |range| {
-        rows[range].iter().map(|row| (key(*row), *row)).collect::<Vec<_>>()
+        rows[range].iter().map(|row| (keys(*row), *row)).collect::<Vec<_>>()
     });
     keys.concat()
 }
 
+fn compare_with_keys(view: View<'_>, plan: &Plan, a: &WithKeys, b: &WithKeys) -> std::cmp::Ordering {
+    a.0.cmp(&b.0).then_with(|| view.compare(&plan.sort, a.1, b.1))
+}
+
 /// The rows in the order of the plan.
-fn sorted(view: View<'_>, plan: &Plan, mut rows: Vec<(u64, u32)>) -> Vec<u32> {
-    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| view.compare(&plan.sort, a.1, b.1)));
+fn sorted(view: View<'_>, plan: &Plan, mut rows: Vec<WithKeys>) -> Vec<u32> {
+    rows.sort_unstable_by(|a, b| compare_with_keys(view, plan, a, b));
     rows.into_iter().map(|(_, row)| row).collect()
 }
 

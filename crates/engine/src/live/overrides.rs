@@ -40,10 +40,15 @@ impl Overrides {
         self.columns.get(column).into_iter().flat_map(|rows| rows.keys().copied())
     }
 
-    /// The sort key of a row's override in a column; none without one, and where the key does not tell empty from greatest.
-    pub fn key(&self, row: u32, column: usize, descending: bool) -> Option<u64> {
+    /// A sort key that is not above that of a row's override in a column; none without one.
+    pub fn least_key(&self, row: u32, column: usize, descending: bool) -> Option<u64> {
         let key = *self.columns.get(column)?.get(&row)?;
-        (key != EMPTY).then_some(if descending { !key } else { key })
+        // Of an empty cell and of the greatest value in either direction.
+        Some(match (descending, key) {
+            (true, EMPTY) => 0,
+            (true, key) => !key,
+            (false, key) => key,
+        })
     }
 
     /// About how many bytes this takes.

@@ -303,6 +303,11 @@ impl<'a> View<'a> {
         if let Some(value) = self.state.touched.get(&row).and_then(|touched| touched.cell(column)) {
             return value.map_or(Ordered::Null, ordered_value);
         }
+        self.original_ordered(row, column)
+    }
+
+    /// The same of the original, whatever the log says of it.
+    pub fn original_ordered(&self, row: u32, column: usize) -> Ordered<'a> {
         match self.columns.all[column].original {
             Some(original) if self.is_original(row) => {
                 let (array, place) = self.snapshot.array_at(row as usize, original);

@@ -109,6 +109,16 @@ pub(crate) fn write_keys(array: &dyn Array, text: bool, descending: bool, keys: 
     }
 }
 
+/// The key of what comes after the first eight bytes of a value that is a text; see [`further_key`].
+pub(crate) fn further_key_of(value: &Ordered<'_>, text: bool, descending: bool) -> u64 {
+    let key = match value {
+        Ordered::Null => return EMPTY,
+        Ordered::Text(cell) if text => folded_bytes(cell, 1),
+        _ => return 0,
+    };
+    if descending { !key } else { key }
+}
+
 /// The key of what comes after the first eight bytes of a text: it orders cells with equal keys, as far as it goes.
 pub(crate) fn further_key(array: &dyn Array, place: usize, descending: bool) -> u64 {
     let key = match array.data_type() {

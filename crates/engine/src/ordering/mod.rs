@@ -7,7 +7,9 @@ use std::cmp::Ordering;
 
 use crate::cell::Ordered;
 
-pub(crate) use keys::{EMPTY, further_key, has_further_keys, has_quick_keys, is_exact, is_text, key_of, write_keys};
+pub(crate) use keys::{
+    EMPTY, further_key, further_key_of, has_further_keys, has_quick_keys, is_exact, is_text, key_of, write_keys,
+};
 pub(crate) use text::{Needle, compare_folded, compare_text, fold_case, folded_bytes, folded_prefix};
 
 /// A whole number that orders as the value does; none for texts and for null.

@@ -39,7 +39,7 @@ pub const ROWS_MAX: u64 = u32::MAX as u64 - (1 << 28);
 /// How many bad keys an error lists.
 const KEYS_LISTED_MAX: usize = 20;
 
-/// Changes whenever the files of a snapshot are laid out differently.
+/// Changes whenever the files of a snapshot are laid out differently, or cells are ordered in another way, which the zones tell of.
 const FORMAT_VERSION: u32 = 2;
 
 /// An original as it was when it was read: rows by number, and by key. Immutable, so any number of threads can read it.
