@@ -195,7 +195,9 @@ impl LiveTable {
         if first.total_pending && count == Count::Exact {
             return None;
         }
-        let end = offset.saturating_add(limit).min(first.total);
+        let end = offset.saturating_add(limit);
+        // Behind rows that are not counted yet there may be more.
+        let end = if first.total_pending { end } else { end.min(first.total) };
         (end <= first.rows.len()).then(|| first.page(offset, limit))
     }
 
@@ -287,7 +289,8 @@ impl LiveTable {
             (touched, count)
         };
         let total = base_count.unwrap_or(base.len()) + touched_count;
-        if !all_there && (base.is_empty() || base.len() < end.min(total)) {
+        let wanted = if base_count.is_some() { end.min(total) } else { end };
+        if !all_there && (base.is_empty() || base.len() < wanted) {
             return None;
         }
         let mut touched = with_keys(view, plan, touched);
