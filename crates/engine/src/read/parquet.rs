@@ -98,6 +98,8 @@ struct OpenFile {
     /// Where each wanted column is in the reader's batches, which have the file's order.
     order: Vec<usize>,
     rows: u64,
+    /// How many rows the file says that it has.
+    rows_told: u64,
 }
 
 impl ParquetStream {
@@ -111,6 +113,11 @@ impl ParquetStream {
             let next = guarded(|| open.reader.next()).unwrap_or_else(|what| Some(Err(what)));
             let place = || format!("after row {}", open.rows);
             match next {
+                None if open.rows != open.rows_told => {
+                    // The reader takes the end of the pages for the end of the rows.
+                    let message = format!("it has {} rows, not the {} that it should have", open.rows, open.rows_told);
+                    return Err(damaged(&self.source, &open.path, String::new(), &message));
+                }
                 None => self.open = None,
                 Some(Err(error)) => return Err(damaged(&self.source, &open.path, place(), &error)),
                 Some(Ok(batch)) => {
@@ -135,13 +142,14 @@ impl ParquetStream {
         roots.dedup();
         let order = wanted.iter().map(|root| roots.partition_point(|other| other < root)).collect();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+        let rows_told = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_projection(mask)
             .with_batch_size(self.rows_max);
         let reader = guarded(|| builder.build())
             .map_err(|what| damaged(&self.source, &path, String::new(), &what))?
             .map_err(|error| damaged(&self.source, &path, String::new(), &error))?;
-        Ok(OpenFile { path, reader, order, rows: 0 })
+        Ok(OpenFile { path, reader, order, rows: 0, rows_told })
     }
 }
 

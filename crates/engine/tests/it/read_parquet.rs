@@ -342,6 +342,60 @@ fn a_damaged_file_is_an_error_that_names_it() {
     }
 }
 
+/// A file of one column `x` with 1, 2 and 3 that has checksums of its pages, as Arrow and Spark write them.
+const WITH_CHECKSUMS: &str = "\
+    5041523115001524152415fdb789b50e1c15061500150615061c000000020000000601010000000200000003000000150419\
+    2c35001806736368656d6115020015022502180178001606191c191c26001c15021925060019180178150016061656165626\
+    08491c150015001502003c2906192600060000001656160626081656002820706172717565742d6370702d6172726f772076\
+    657273696f6e2032362e302e31191c1c0000007a00000050415231";
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+fn read_all(source: &FileSource) -> Result<usize, String> {
+    let mut rows = 0;
+    for batch in source.batches(None, 1000).map_err(|error| error.to_string())?.batches {
+        rows += batch.map_err(|error| error.to_string())?.num_rows();
+    }
+    Ok(rows)
+}
+
+#[test]
+fn a_page_that_is_not_what_its_checksum_says_is_an_error_that_names_the_file() {
+    let folder = Folder::new();
+    let path = folder.path("sums.parquet");
+    let mut bytes = bytes_of(WITH_CHECKSUMS);
+    std::fs::write(&path, &bytes).unwrap();
+    let source = FileSource {
+        dataset: "sums".into(),
+        path: path.clone(),
+        format: Format::Parquet,
+        csv: CsvForm::default(),
+        columns: None,
+    };
+    assert_eq!(rows_of(&source), [["1"], ["2"], ["3"]].map(|row| row.map(|cell| Some(cell.to_owned()))));
+    // The last value, 3, becomes 7.
+    bytes[43] ^= 4;
+    std::fs::write(&path, &bytes).unwrap();
+    let message = read_all(&source).unwrap_err();
+    assert!(message.contains("sums.parquet") && message.contains("checksum"), "{message}");
+}
+
+#[test]
+fn a_file_with_fewer_rows_than_it_says_is_an_error_that_names_it() {
+    let folder = Folder::new();
+    let source = parquet(&folder.path("short.parquet"), vec![("x", Arc::new(Int32Array::from_iter_values(0..300)))]);
+    let mut bytes = std::fs::read(&source.path).unwrap();
+    let metadata = bytes.len() - 8 - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    // The count of rows is the first whole number of 64 bits in the metadata: 300 becomes 301.
+    let count = metadata + bytes[metadata..].windows(3).position(|part| part == [0x16, 0xD8, 0x04]).unwrap();
+    bytes[count + 1] = 0xDA;
+    std::fs::write(&source.path, &bytes).unwrap();
+    let message = read_all(&source).unwrap_err();
+    assert!(message.contains("short.parquet") && message.contains("it has 300 rows, not the 301"), "{message}");
+}
+
 #[test]
 fn declared_types_are_checked_against_the_file() {
     let folder = Folder::new();
