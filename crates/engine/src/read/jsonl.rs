@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use stet_domain::project::Column;
 
 use super::infer::Candidates;
 use super::typed::{BatchBuilder, Layout};
-use super::{FileSource, RECORD_BYTES_MAX, check_names, near_name, open_text};
+use super::{COLUMNS_MAX, FileSource, RECORD_BYTES_MAX, check_count, check_name, near_name, open_text};
 use crate::error::EngineError;
 
 /// The columns of JSON-lines files without declared ones: fields in the order in which they first appear, types from all
@@ -35,9 +35,11 @@ pub(super) fn infer(source: &FileSource, files: &[PathBuf]) -> Result<Vec<Column
                 let place = match places.get(name.as_ref()) {
                     Some(place) => *place,
                     None => {
+                        let place = format!("line {}", file.line);
+                        check_name(source, path, &place, names.len(), name)?;
+                        check_count(source, path, &place, names.len() + 1)?;
                         names.push(name.clone().into_owned());
                         candidates.push(Candidates::new());
-                        check_names(source, path, &format!("line {}", file.line), &names)?;
                         places.insert(name.clone().into_owned(), names.len() - 1);
                         names.len() - 1
                     }
@@ -240,16 +242,33 @@ impl<'de> Deserialize<'de> for Object<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
                 while let Some((Name(name), raw)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    if fields.iter().any(|(other, _)| *other == name) {
-                        return Err(serde::de::Error::custom(format!("the field `{name}` occurs twice")));
+                    if fields.len() >= COLUMNS_MAX {
+                        return Err(serde::de::Error::custom(format!("it has more than {COLUMNS_MAX} fields")));
                     }
                     fields.push((name, raw));
                 }
-                Ok(Object { fields })
+                match twice(&fields) {
+                    Some(name) => Err(serde::de::Error::custom(format!("the field `{name}` occurs twice"))),
+                    None => Ok(Object { fields }),
+                }
             }
         }
         deserializer.deserialize_map(Fields)
     }
+}
+
+/// Fewer names than this are held against each other faster than they are hashed.
+const FEW_FIELDS: usize = 16;
+
+/// A name that occurs twice.
+fn twice<'a>(fields: &'a [(Cow<'_, str>, &RawValue)]) -> Option<&'a str> {
+    let names = fields.iter().map(|(name, _)| name.as_ref());
+    if fields.len() < FEW_FIELDS {
+        let is_earlier = |place: usize, name: &str| fields[..place].iter().any(|(other, _)| other == name);
+        return names.enumerate().find(|(place, name)| is_earlier(*place, name)).map(|(_, name)| name);
+    }
+    let mut seen: HashSet<&str, FixedState> = HashSet::with_capacity_and_hasher(fields.len(), FixedState::default());
+    { names }.find(|name| !seen.insert(name))
 }
 
 /// A field's name, borrowed from the line unless it has escapes.

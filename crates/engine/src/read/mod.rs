@@ -11,7 +11,7 @@ mod jsonl;
 pub(crate) mod parquet;
 mod typed;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -251,20 +251,32 @@ const UTF16: &str = "the text is UTF-16: write `encoding = \"utf-16\"` in the fi
 
 /// Checks the names of a file's columns by themselves.
 fn check_names(source: &FileSource, path: &Path, place: &str, names: &[String]) -> Result<(), EngineError> {
-    if names.len() > COLUMNS_MAX {
-        let message = format!("there are {} columns; the most is {COLUMNS_MAX}", names.len());
-        return Err(source.bad_data(path, place.to_owned(), message));
-    }
+    check_count(source, path, place, names.len())?;
     let mut seen = BTreeSet::new();
     for (index, name) in names.iter().enumerate() {
-        if name.is_empty() {
-            let message = format!("column {} has no name: give every column a name", index + 1);
-            return Err(source.bad_data(path, place.to_owned(), message));
-        }
+        check_name(source, path, place, index, name)?;
         if !seen.insert(name) {
             let message = format!("two columns are named `{name}`: rename one of them");
             return Err(source.bad_data(path, place.to_owned(), message));
         }
+    }
+    Ok(())
+}
+
+/// Checks how many columns a file has.
+fn check_count(source: &FileSource, path: &Path, place: &str, columns: usize) -> Result<(), EngineError> {
+    if columns > COLUMNS_MAX {
+        let message = format!("there are {columns} columns; the most is {COLUMNS_MAX}");
+        return Err(source.bad_data(path, place.to_owned(), message));
+    }
+    Ok(())
+}
+
+/// Checks that a column has a name; `index` is its place, from 0.
+fn check_name(source: &FileSource, path: &Path, place: &str, index: usize, name: &str) -> Result<(), EngineError> {
+    if name.is_empty() {
+        let message = format!("column {} has no name: give every column a name", index + 1);
+        return Err(source.bad_data(path, place.to_owned(), message));
     }
     Ok(())
 }
@@ -276,11 +288,18 @@ fn place_columns(
     found: &[String],
     wanted: &[Column],
 ) -> Result<Vec<usize>, EngineError> {
-    let declared = if source.columns.is_some() { "declared" } else { "in the first file" };
+    // A source whose columns were taken from its data has them declared from then on.
+    let declared = match source.columns {
+        Some(_) if source.path != path => "declared or in the first file",
+        Some(_) => "declared",
+        None => "in the first file",
+    };
+    let found_places: HashMap<&str, usize> =
+        found.iter().enumerate().rev().map(|(place, name)| (name.as_str(), place)).collect();
     let places = wanted
         .iter()
         .map(|column| {
-            found.iter().position(|name| *name == column.name).ok_or_else(|| {
+            found_places.get(column.name.as_str()).copied().ok_or_else(|| {
                 let near = near_name(&column.name, found).map(|name| format!("; it has `{name}`")).unwrap_or_default();
                 source.schema_error(format!(
                     "column `{}` is {declared}, but {} has no such column{near}",
@@ -290,7 +309,8 @@ fn place_columns(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    if let Some(extra) = found.iter().find(|name| !wanted.iter().any(|column| column.name == **name)) {
+    let wanted_names: BTreeSet<&str> = wanted.iter().map(|column| column.name.as_str()).collect();
+    if let Some(extra) = found.iter().find(|name| !wanted_names.contains(name.as_str())) {
         let names: Vec<String> = wanted.iter().map(|column| column.name.clone()).collect();
         let near = near_name(extra, &names).map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
         return Err(source.schema_error(format!(

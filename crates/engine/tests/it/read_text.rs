@@ -300,6 +300,22 @@ fn a_line_that_names_the_separator_is_no_header_and_columns_without_a_name_have_
     }
 }
 
+/// An object with so many fields, and another one.
+fn many_fields(count: usize, another: &str) -> String {
+    let fields: String = (0..count).map(|field| format!("\"f{field}\": {field}, ")).collect();
+    format!("{{{fields}{another}}}\n")
+}
+
+#[test]
+fn as_many_fields_as_a_dataset_can_have_columns_are_read() {
+    let folder = Folder::new();
+    let text = many_fields(9_999, "\"last\": \"x\"").repeat(2);
+    let source = source(&folder, "wide.jsonl", text.as_bytes(), None);
+    let rows = texts(&source);
+    assert_eq!((rows.len(), rows[1].len(), rows[1][9_998].as_deref()), (2, 10_000, Some("9998")));
+    assert_eq!(rows[1][9_999].as_deref(), Some("x"));
+}
+
 #[test]
 fn bad_json_lines_are_refused_with_their_line() {
     let declared = columns_of(&[("id", ColumnType::Integer), ("cost", ColumnType::Number)]);
@@ -309,6 +325,8 @@ fn bad_json_lines_are_refused_with_their_line() {
         ("{\"id\":1.5}\n", &["line 1, column `id`", "is not a whole number"]),
         ("{\"id\":1,\"costs\":2}", &["line 1", "`costs` is not a declared column", "did you mean `cost`?"]),
         ("{\"id\":1,\"id\":2}", &["line 1", "occurs twice"]),
+        (many_fields(20, "\"f3\": 1").as_str(), &["line 1", "`f3` occurs twice"]),
+        (many_fields(10_000, "\"more\": 1").as_str(), &["line 1", "it has more than 10000 fields"]),
     ] {
         let folder = Folder::new();
         let source = source(&folder, "a.jsonl", text.as_bytes(), Some(declared.clone()));

@@ -17,7 +17,7 @@ use self::records::{Record, RecordError, Records};
 
 use super::infer::Candidates;
 use super::typed::{BatchBuilder, Layout};
-use super::{FileSource, RECORD_BYTES_MAX, UTF16, check_names, open_text, place_columns};
+use super::{FileSource, RECORD_BYTES_MAX, UTF16, check_count, check_names, open_text, place_columns};
 use crate::error::EngineError;
 
 /// The columns of CSV files without declared ones: names from the header, types from all values.
@@ -165,6 +165,7 @@ impl OpenCsv {
             return Err(source.bad_data(path, String::new(), UTF16));
         }
         let place = || format!("line {}", header.line);
+        check_count(source, path, &place(), header.len())?;
         let mut names = (0..header.len())
             .map(|column| match std::str::from_utf8(header.field(column).0) {
                 Ok(name) => Ok(name.to_owned()),
