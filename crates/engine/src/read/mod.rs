@@ -65,10 +65,11 @@ pub struct Batches {
 
 impl FileSource {
     /// The file, or the files of the format in the folder, in order of their names. Files whose names start with `.` or
-    /// `_` are markers of other programs and are left out.
+    /// `_` are markers of other programs and are left out; folders in the folder are not looked into.
     ///
     /// # Errors
-    /// When the path does not exist or the folder has no file of the format.
+    /// When the path does not exist or is neither a file nor a folder, when the folder has no file of the format or is
+    /// partitioned into folders such as `year=2026`, or when a name in it is no text.
     pub fn files(&self) -> Result<Vec<PathBuf>, EngineError> {
         let metadata = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
@@ -77,13 +78,25 @@ impl FileSource {
             }
             Err(error) => return Err(EngineError::io("read", &self.path)(error)),
         };
-        if !metadata.is_dir() {
+        if metadata.is_file() {
             return Ok(vec![self.path.clone()]);
         }
+        if !metadata.is_dir() {
+            // Whoever reads a pipe or a device may wait for ever.
+            return Err(self.bad_data(&self.path, String::new(), "this is neither a file nor a folder"));
+        }
         let mut files = Vec::new();
+        let mut has_folders = false;
         for entry in std::fs::read_dir(&self.path).map_err(EngineError::io("list the folder", &self.path))? {
             let path = entry.map_err(EngineError::io("list the folder", &self.path))?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = path.file_name() else { continue };
+            let Some(name) = name.to_str() else {
+                if Format::of_path(&name.to_string_lossy()) == Some(self.format) {
+                    let message = "the name of this file is not UTF-8: rename it, or move it away";
+                    return Err(self.bad_data(&path, String::new(), message));
+                }
+                continue;
+            };
             // Files with tabs and files with commas are not one dataset.
             let is_of_format = Format::of_path(name) == Some(self.format)
                 && (Delimiter::of_path(name) != Delimiter::Tab || self.csv.delimiter == Delimiter::Tab);
@@ -91,11 +104,21 @@ impl FileSource {
             let is_marker = name.starts_with(['.', '_']) || name.ends_with(".stet.json");
             if !is_marker && is_of_format && path.is_file() {
                 files.push(path);
+            } else if !is_marker && path.is_dir() {
+                if let Some((column, _)) = name.split_once('=') {
+                    return Err(self.schema_error(format!(
+                        "the folder {} is partitioned: it has the folder `{name}`, and Stet reads the files of one folder \
+                         alone. Write the rows without partitions, with `{column}` as a column",
+                        self.path.display(),
+                    )));
+                }
+                has_folders = true;
             }
         }
         if files.is_empty() {
             let ending = self.format.ending();
-            return Err(self.schema_error(format!("the folder {} has no .{ending} file", self.path.display())));
+            let hint = if has_folders { "; folders in it are not looked into" } else { "" };
+            return Err(self.schema_error(format!("the folder {} has no .{ending} file{hint}", self.path.display())));
         }
         if files.len() > FILES_MAX {
             return Err(self.schema_error(format!("the folder has more than {FILES_MAX} files")));

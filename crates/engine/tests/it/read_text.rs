@@ -216,6 +216,40 @@ fn the_files_of_a_folder_are_one_dataset_in_order_of_their_names() {
 }
 
 #[test]
+fn what_may_belong_to_a_dataset_and_cannot_be_read_is_never_left_out_silently() {
+    let folder = Folder::new();
+    let parts = folder.path("parts");
+    std::fs::create_dir(&parts).unwrap();
+    let source = FileSource {
+        dataset: "parts".into(),
+        path: parts.clone(),
+        format: Format::Csv,
+        csv: CsvForm::default(),
+        columns: None,
+    };
+    std::fs::create_dir(parts.join("older")).unwrap();
+    let message = error_of(&folder, &source);
+    assert!(message.contains("has no .csv file; folders in it are not looked into"), "{message}");
+    std::fs::write(parts.join("a.csv"), "x\n1\n").unwrap();
+    assert_eq!(texts(&source), [row(&["1"])]);
+    std::fs::create_dir(parts.join("_year=2025")).unwrap();
+    std::fs::create_dir(parts.join("year=2026")).unwrap();
+    let message = error_of(&folder, &source);
+    assert!(message.contains("`year=2026`") && message.contains("with `year` as a column"), "{message}");
+    std::fs::remove_dir(parts.join("year=2026")).unwrap();
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        std::fs::write(parts.join(std::ffi::OsStr::from_bytes(b"\xff.csv")), "x\n2\n").unwrap();
+        let message = error_of(&folder, &source);
+        assert!(message.contains("is not UTF-8"), "{message}");
+        let device = FileSource { path: "/dev/zero".into(), ..source };
+        let message = error_of(&folder, &device);
+        assert!(message.contains("neither a file nor a folder"), "{message}");
+    }
+}
+
+#[test]
 fn a_projection_gives_the_wanted_columns_in_the_wanted_order() {
     let folder = Folder::new();
     for name in ["a.csv", "a.jsonl"] {
