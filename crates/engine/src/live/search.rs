@@ -187,6 +187,8 @@ mod tests {
             Some("straße"),
             Some("STRASSE"),
             Some("İx"),
+            Some("ΟΔΟΣΕΙΡΑ"),
+            Some("οδος"),
         ];
         let all = StringArray::from_iter(texts);
         for array in [all.clone(), all.slice(1, 9)] {
@@ -208,6 +210,8 @@ mod tests {
                 "99",
                 "one, w",
                 "\u{212a}",
+                "οδος",
+                "ΔΟΣ",
                 "x",
                 "lang and not there",
             ] {

@@ -20,11 +20,24 @@ pub(crate) fn compare_folded(a: &str, b: &str) -> Ordering {
 /// The text in lower case.
 pub(crate) fn fold_case(text: &str) -> Cow<'_, str> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-        Cow::Owned(text.to_lowercase())
+        Cow::Owned(lower_case(text))
     } else {
         Cow::Borrowed(text)
     }
 }
+
+/// The text in lower case, each letter by itself: a sigma is the same one wherever it stands in its word, or a part of a
+/// word would not be found in it.
+fn lower_case(text: &str) -> String {
+    let lower = text.to_lowercase();
+    if lower.contains(FINAL_SIGMA) { lower.replace(FINAL_SIGMA, SIGMA) } else { lower }
+}
+
+/// The sigma that ends a word.
+const FINAL_SIGMA: &str = "ς";
+
+/// The sigma of all other places.
+const SIGMA: &str = "σ";
 
 /// The first eight bytes of the text in lower case, as a number that compares as they do.
 pub(crate) fn folded_prefix(text: &str) -> u64 {
@@ -41,7 +54,7 @@ pub(crate) fn folded_bytes(text: &str, level: usize) -> u64 {
             *out = byte.to_ascii_lowercase();
         }
     } else {
-        for (byte, out) in text.to_lowercase().as_bytes().iter().skip(8 * level).zip(&mut bytes) {
+        for (byte, out) in lower_case(text).as_bytes().iter().skip(8 * level).zip(&mut bytes) {
             *out = *byte;
         }
     }
@@ -56,7 +69,7 @@ pub(crate) struct Needle {
 
 impl Needle {
     pub fn new(part: &str) -> Needle {
-        Needle { folded: part.to_lowercase() }
+        Needle { folded: lower_case(part) }
     }
 
     /// The part in lower case.
@@ -66,7 +79,7 @@ impl Needle {
 
     pub fn is_in(&self, text: &str) -> bool {
         if !text.is_ascii() {
-            return text.to_lowercase().contains(&self.folded);
+            return lower_case(text).contains(&self.folded);
         }
         let (text, needle) = (text.as_bytes(), self.folded.as_bytes());
         let Some((first, rest)) = needle.split_first() else { return true };
@@ -79,14 +92,14 @@ impl Needle {
 
     pub fn starts(&self, text: &str) -> bool {
         if !text.is_ascii() {
-            return text.to_lowercase().starts_with(&self.folded);
+            return lower_case(text).starts_with(&self.folded);
         }
         text.as_bytes().get(..self.folded.len()).is_some_and(|head| head.eq_ignore_ascii_case(self.folded.as_bytes()))
     }
 
     pub fn ends(&self, text: &str) -> bool {
         if !text.is_ascii() {
-            return text.to_lowercase().ends_with(&self.folded);
+            return lower_case(text).ends_with(&self.folded);
         }
         let start = text.len().checked_sub(self.folded.len());
         start.is_some_and(|start| text.as_bytes()[start..].eq_ignore_ascii_case(self.folded.as_bytes()))

@@ -174,6 +174,28 @@ fn each_filter_means_what_it_says() {
 }
 
 #[test]
+fn a_part_of_a_word_is_found_whichever_sigma_it_ends_with() {
+    let folder = Folder::new();
+    let source = folder.csv(
+        "streets",
+        "id,name\n1,ΟΔΟΣ\n2,οδος\n3,ΟΔΟΣΕΙΡΑ\n4,Σίσυφος\n",
+        &[("id", ColumnType::Integer), ("name", ColumnType::Text)],
+    );
+    let live = LiveTable::open(snapshot(&folder, &source, &["id"]), &spec(&[("name", None)])).unwrap();
+    let found = |test: Test| keys(&live, &ask(vec![filter("name", test)]));
+    for part in ["ΟΔΟΣ", "οδος", "οδοσ"] {
+        assert_eq!(found(Test::Contains(part.to_owned())), ["1", "2", "3"], "{part}");
+        assert_eq!(found(Test::StartsWith(part.to_owned())), ["1", "2", "3"], "{part}");
+    }
+    for part in ["Σ", "σ", "ς"] {
+        assert_eq!(found(Test::EndsWith(part.to_owned())), ["1", "2", "4"], "{part}");
+        assert_eq!(found(Test::Contains(part.to_owned())), ["1", "2", "3", "4"], "{part}");
+    }
+    let sorted = Query { sort: sort(&[("name", false)]), ..Query::default() };
+    assert_eq!(keys(&live, &sorted), ["1", "2", "3", "4"]);
+}
+
+#[test]
 fn filters_by_state_look_at_the_log_and_at_who_asks() {
     let folder = Folder::new();
     let live = table(&folder);
