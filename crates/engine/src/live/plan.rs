@@ -172,6 +172,10 @@ impl Predicate {
         }
         let from = from.map(|text| read_number(column, text)).transpose()?;
         let to = to.map(|text| read_number(column, text)).transpose()?;
+        // Zero and negative zero are two values, but no range begins or ends between them.
+        let is_number = column.column_type == ColumnType::Number;
+        let from = if is_number && from == Some(ZERO) { Some(NEGATIVE_ZERO) } else { from };
+        let to = if is_number && to == Some(NEGATIVE_ZERO) { Some(ZERO) } else { to };
         Ok(Predicate::NumberRange { from: from.unwrap_or(i128::MIN), to: to.unwrap_or(i128::MAX) })
     }
 
@@ -257,6 +261,12 @@ impl CellRef<'_, '_> {
     }
 }
 
+/// The order number of zero with a floating point.
+const ZERO: i128 = 0;
+
+/// The order number of negative zero.
+const NEGATIVE_ZERO: i128 = -1;
+
 fn part_matches(needle: &Needle, place: PartPlace, text: &str) -> bool {
     match place {
         PartPlace::Anywhere => needle.is_in(text),
@@ -279,4 +289,15 @@ fn check_length(column: &LiveColumn, text: &str) -> Result<(), EngineError> {
         return Err(EngineError::Request(message));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_have_the_order_numbers_that_ranges_take_them_to_have() {
+        assert_eq!(order_number(&Ordered::Float(0.0)), Some(ZERO));
+        assert_eq!(order_number(&Ordered::Float(-0.0)), Some(NEGATIVE_ZERO));
+    }
 }

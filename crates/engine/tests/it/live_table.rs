@@ -196,6 +196,24 @@ fn a_part_of_a_word_is_found_whichever_sigma_it_ends_with() {
 }
 
 #[test]
+fn a_range_that_ends_at_zero_has_both_zeros() {
+    let folder = Folder::new();
+    let source = folder.csv(
+        "costs",
+        "id,cost\n1,-0\n2,0\n3,-0.5\n4,0.5\n",
+        &[("id", ColumnType::Integer), ("cost", ColumnType::Number)],
+    );
+    let live = LiveTable::open(snapshot(&folder, &source, &["id"]), &spec(&[("cost", None)])).unwrap();
+    for zero in ["0", "-0"] {
+        let zero = || Some(zero.to_owned());
+        let from = Test::Between { from: zero(), to: None };
+        assert_eq!(keys(&live, &ask(vec![filter("cost", from)])), ["1", "2", "4"]);
+        let to = Test::Between { from: None, to: zero() };
+        assert_eq!(keys(&live, &ask(vec![filter("cost", to)])), ["1", "2", "3"]);
+    }
+}
+
+#[test]
 fn filters_by_state_look_at_the_log_and_at_who_asks() {
     let folder = Folder::new();
     let live = table(&folder);
