@@ -20,6 +20,7 @@ use stet_domain::value::DECIMAL_PRECISION_MAX;
 pub use appender::Appender;
 pub(crate) use reader::one_nan;
 pub use reader::{CellReader, Ordered};
+pub(crate) use stored::holding;
 pub use stored::{ordered_value, stored};
 
 /// The most digits of an unsigned integer of 64 bits.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use arrow_array::ArrowPrimitiveType;
 use arrow_array::types::Float16Type;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use stet_domain::Value;
 use stet_domain::value::nanoseconds_of;
 
@@ -57,6 +57,27 @@ pub fn stored(data_type: &DataType, value: Value) -> Option<Value> {
             Some(Value::Instant(instant))
         }
         _ => None,
+    }
+}
+
+/// What a column of this exact type holds, for a message about a value that [`stored`] gave none for.
+pub(crate) fn holding(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Dictionary(_, values) => holding(values),
+        DataType::Int8 => "whole numbers from -128 to 127",
+        DataType::Int16 => "whole numbers from -32768 to 32767",
+        DataType::Int32 => "whole numbers from -2147483648 to 2147483647",
+        DataType::UInt8 => "whole numbers from 0 to 255",
+        DataType::UInt16 => "whole numbers from 0 to 65535",
+        DataType::UInt32 => "whole numbers from 0 to 4294967295",
+        DataType::UInt64 => "whole numbers from 0 to 18446744073709551615",
+        DataType::Float16 => "numbers up to 65504",
+        DataType::Float32 => "numbers up to 3.4e38",
+        DataType::Timestamp(TimeUnit::Second, _) => "times without parts of a second",
+        DataType::Timestamp(TimeUnit::Millisecond, _) => "times with at most 3 digits after the second",
+        DataType::Timestamp(TimeUnit::Microsecond, _) => "times with at most 6 digits after the second",
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => "times between the years 1678 and 2261",
+        _ => "other values",
     }
 }
 

@@ -29,6 +29,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use stet_domain::{Action, Event, Key};
 
+use crate::cell::{holding, stored};
 use crate::error::EngineError;
 use crate::snapshot::Snapshot;
 use ask::{First, Wanted};
@@ -265,6 +266,15 @@ impl LiveTable {
     /// A column by name, shown or not.
     pub fn column(&self, name: &str) -> Option<&LiveColumn> {
         self.columns.all.iter().find(|column| column.name == name)
+    }
+
+    /// Why a column cannot keep a text that is a value of its type, in plain words: the original's exact type may be
+    /// narrower, such as whole numbers of 8 bits. None when it can, and for a column that is not there.
+    pub fn misfit(&self, column: &str, text: &str) -> Option<String> {
+        let column = self.column(column)?;
+        let value = column.column_type.read(text).ok()?;
+        let fits = stored(&column.data_type, value).is_some();
+        (!fits).then(|| format!("`{text}` does not fit here: the column holds {}", holding(&column.data_type)))
     }
 
     /// How many rows there are without filters.

@@ -214,6 +214,34 @@ fn a_range_that_ends_at_zero_has_both_zeros() {
 }
 
 #[test]
+fn what_the_type_of_a_column_lets_pass_and_its_exact_type_does_not_is_told() {
+    let folder = Folder::new();
+    let columns = [
+        ("id", ColumnType::Integer),
+        ("at", ColumnType::DateTime),
+        ("cost", ColumnType::Number),
+        ("name", ColumnType::Text),
+    ];
+    let source = folder.csv("times", "id,at,cost,name\n1,,,\n", &columns);
+    let live = LiveTable::open(snapshot(&folder, &source, &["id"]), &spec(&[("at", None)])).unwrap();
+    let told = live.misfit("at", "2020-01-01T00:00:00.1234567").unwrap();
+    assert_eq!(
+        told,
+        "`2020-01-01T00:00:00.1234567` does not fit here: the column holds times with at most 6 digits after the second"
+    );
+    for (column, text) in [
+        ("at", "2020-01-01T00:00:00.123456"),
+        ("at", "no time at all"),
+        ("id", "9223372036854775807"),
+        ("cost", "1e308"),
+        ("name", ""),
+        ("nothing", "1"),
+    ] {
+        assert_eq!(live.misfit(column, text), None, "{column} {text}");
+    }
+}
+
+#[test]
 fn filters_by_state_look_at_the_log_and_at_who_asks() {
     let folder = Folder::new();
     let live = table(&folder);

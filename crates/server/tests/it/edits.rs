@@ -183,3 +183,37 @@ async fn a_linked_column_offers_choices_with_labels_and_lookups() {
     let answer = client.post(&format!("{STRIKES}/edits"), &edit).await.expect_status(200).json();
     assert_eq!(answer["links"]["diverted_to"]["00M"]["label"], "Thigpen", "{answer}");
 }
+
+#[tokio::test]
+async fn a_value_that_the_exact_type_of_its_column_cannot_keep_is_refused_and_not_saved() {
+    let column = |name: &str| format!("{{ name = \"{name}\", type = \"datetime\" }}");
+    let node = stet_testkit::Setup::default()
+        .file("projects/T/project.toml", "name = \"T\"\n[permissions.groups]\neveryone = [\"read_content\"]\n")
+        .file(
+            "projects/T/datasets/times.toml",
+            &format!("path = \"times.csv\"\nkey = [\"at\"]\ncolumns = [{}, {}]\n", column("at"), column("seen_at")),
+        )
+        .file(
+            "projects/T/webapps/times.toml",
+            "original = \"times\"\nrows = { create = true }\n[[editable]]\ncolumn = \"seen_at\"\n",
+        )
+        .file("data/T/times.csv", "at,seen_at\n2020-01-01T00:00:00,\n")
+        .start()
+        .await;
+    let client = node.signed_in(READER).await;
+    let (fine, finer) = ("2020-01-02T00:00:00.123456", "2020-01-02T00:00:00.1234567");
+    let edits = json!({ "edits": [
+        { "action": "update", "key": "2020-01-01T00:00:00", "column": "seen_at", "value": finer },
+        { "action": "create", "values": { "at": finer } },
+        { "action": "create", "values": { "at": "2020-01-03T00:00:00", "seen_at": finer } },
+        { "action": "update", "key": "2020-01-01T00:00:00", "column": "seen_at", "value": fine },
+    ]});
+    let answer = client.post("/api/v1/projects/T/webapps/times/edits", &edits).await.expect_status(200).json();
+    for (place, rule) in [(0, "type"), (1, "key"), (2, "type")] {
+        let result = &answer["results"][place];
+        assert_eq!((&result["status"], &result["rule"]), (&json!("refused"), &json!(rule)), "{answer}");
+        assert!(result["message"].as_str().is_some_and(|message| message.contains("at most 6 digits")), "{answer}");
+    }
+    assert_eq!(answer["results"][3]["status"], "saved", "{answer}");
+    assert_eq!((&answer["version"], &answer["rows"][0]["cells"][1]), (&json!(1), &json!(fine)));
+}
