@@ -272,6 +272,30 @@ fn a_damaged_row_group_is_an_error_that_names_the_file_and_leaves_the_old_output
 }
 
 #[test]
+fn a_column_that_would_be_copied_and_cannot_be_read_is_an_error_and_no_output() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    let ids: Vec<i64> = (0..40).collect();
+    write(&path, &exotic(&ids, false), groups_of(10).build());
+    let whole = std::fs::read(&path).unwrap();
+    let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+    let columns = reader.metadata().row_group(1).num_columns();
+    // The log touches nothing of the second row group, so all of its columns are copied.
+    let log = Log::default().update("5", "name", Some("x"), None);
+    for column in 1..columns {
+        let chunk = reader.metadata().row_group(1).column(column).byte_range();
+        let mut bytes = whole.clone();
+        bytes[chunk.0 as usize..(chunk.0 + chunk.1) as usize].fill(0xAB);
+        std::fs::write(&path, &bytes).unwrap();
+        let output = folder.path("edited.parquet");
+        let result = run(&source(path.clone()), &["id"], &log, &EXOTIC, &output, apply);
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("original.parquet") && error.contains("row group 2"), "{column}: {error}");
+        assert_eq!(folder.files(), ["original.parquet"]);
+    }
+}
+
+#[test]
 fn an_original_that_is_replaced_in_the_middle_of_a_build_is_an_error_that_says_so() {
     let folder = Folder::new();
     let path = folder.path("original.parquet");

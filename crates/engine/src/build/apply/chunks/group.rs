@@ -17,6 +17,7 @@ use parquet::file::statistics::Statistics;
 
 use stet_domain::replay::{Replay, RowState};
 
+use super::intact::check_pages;
 use super::layout::{Group, Layout, OutputColumn, Treatment};
 use super::levels::{Buffered, Change, rewrite};
 use super::pipeline::in_order;
@@ -228,6 +229,7 @@ impl<'a> Work<'a> {
         }
         let leaves = self.layout.files[group.file].leaves(original);
         if dropped.is_empty() && treatment == Treatment::Copy {
+            self.check(group, leaves.clone())?;
             return Ok((leaves.map(Chunk::Copy).collect(), None));
         }
         let file = &self.layout.files[group.file];
@@ -256,6 +258,18 @@ impl<'a> Work<'a> {
             chunks.push(Chunk::Buffered(Box::new(rewritten)));
         }
         Ok((chunks, None))
+    }
+
+    /// Checks that leaves of the original that are going to be copied can be read.
+    fn check(&self, group: &Group, leaves: std::ops::Range<usize>) -> Result<(), EngineError> {
+        let file = &self.layout.files[group.file];
+        let metadata = self.layout.group_metadata(group);
+        for leaf in leaves {
+            guarded(|| check_pages(&file.file, metadata.column(leaf), group.rows))
+                .map_err(|what| self.damaged(group, &what))?
+                .map_err(|error| self.damaged(group, &error))?;
+        }
+        Ok(())
     }
 
     /// Writes a column anew through Arrow, with its overrides.

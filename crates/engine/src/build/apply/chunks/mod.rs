@@ -8,6 +8,7 @@
 
 mod created;
 mod group;
+mod intact;
 mod layout;
 mod levels;
 mod patch;
