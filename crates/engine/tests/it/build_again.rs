@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use stet_domain::ColumnType;
@@ -119,6 +121,37 @@ fn grows(folder: &Folder, original: &FileSource, log: &Log, at: usize, to: usize
         .map(|name| Growing::new(original, log, at, &EXOTIC, folder.path(name)).grow(folder, to));
     assert_eq!(file, parts);
     file
+}
+
+#[test]
+fn an_original_without_nulls_gives_the_same_pages_when_rows_of_it_are_deleted() {
+    let folder = Folder::new();
+    let path = folder.path("original.parquet");
+    // More rows than a page has, and than are worked on at once.
+    let ids = 0..100_000i64;
+    let columns: [(&str, ArrayRef); 3] = [
+        ("id", Arc::new(Int64Array::from_iter_values(ids.clone()))),
+        ("name", Arc::new(StringArray::from_iter_values(ids.clone().map(|id| format!("n{}", id % 300))))),
+        ("cost", Arc::new(Float64Array::from_iter_values(ids.map(|id| (id % 977) as f64)))),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap();
+    write(&path, &batch, groups_of(60_000).build());
+    let original = source(path);
+    let log = Log::default()
+        .update("10", "name", Some("x"), Some("n10"))
+        .update("40000", "cost", Some("1"), Some("920"))
+        .delete("30000")
+        .create("200000", "name", "new")
+        .update("20000", "name", Some("y"), Some("n200"))
+        .update("50000", "cost", Some("2"), Some("173"))
+        .revert("10", None)
+        .update("11", "cost", None, Some("11"))
+        .delete("20001");
+    let columns = [("name", ColumnType::Text), ("cost", ColumnType::Number)];
+    let mut growing = Growing::new(&original, &log, 4, &columns, folder.path("output.parquet"));
+    for to in 5..=log.0.len() {
+        assert!(growing.grow(&folder, to), "event {to}");
+    }
 }
 
 #[test]

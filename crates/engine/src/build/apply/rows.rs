@@ -305,6 +305,18 @@ impl Overlay {
     }
 }
 
+/// The array without room for nulls when it has none: with that room, the writer of Parquet cuts the same values into other
+/// pages, and what an output's bytes are must come of its values alone.
+pub(super) fn without_room_for_nulls(array: ArrayRef) -> Result<ArrayRef, EngineError> {
+    if array.nulls().is_none_or(|nulls| nulls.null_count() > 0) {
+        return Ok(array);
+    }
+    let data = array.to_data();
+    let mut copied = MutableArrayData::new(vec![&data], false, data.len());
+    copied.try_extend(0, 0, data.len()).map_err(arrow_error)?;
+    Ok(make_array(copied.freeze()))
+}
+
 pub(super) fn record_batch(plan: &Plan, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, EngineError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(plan.schema.clone(), columns, &options).map_err(arrow_error)

@@ -23,7 +23,7 @@ use super::levels::{Buffered, Change, rewrite};
 use super::pipeline::in_order;
 use super::sink::Place;
 use crate::build::apply::Plan;
-use crate::build::apply::rows::{Editor, Overlay, Tally, arrow_error};
+use crate::build::apply::rows::{Editor, Overlay, Tally, arrow_error, without_room_for_nulls};
 use crate::build::keys::{BatchKeys, EndedRun, KeyFilter, KeyIndex, KeyRun};
 use crate::cell::CellReader;
 use crate::control::Control;
@@ -329,6 +329,7 @@ impl<'a> Work<'a> {
                 }
                 array = filter(&array, &BooleanArray::from(kept)).map_err(arrow_error)?;
             }
+            let array = without_room_for_nulls(array)?;
             let leaves = compute_leaves(field, &array).map_err(parquet_error)?;
             for (leaf, writer) in leaves.iter().zip(&mut writers) {
                 writer.write(leaf).map_err(parquet_error)?;

@@ -21,7 +21,7 @@ use super::layout::{Group, OutputColumn, groups_of};
 use super::shift::{Rows, Shift};
 use super::sink::{Origin, Place, Sink};
 use super::{Opened, created};
-use crate::build::apply::rows::{Editor, Overlay, arrow_error};
+use crate::build::apply::rows::{Editor, Overlay, arrow_error, without_room_for_nulls};
 use crate::build::keys::KeyFilters;
 use crate::cell::CellReader;
 use crate::control::Control;
@@ -512,7 +512,8 @@ impl<'w> Patch<'_, 'w> {
 }
 
 fn write_leaves(field: &Field, array: &ArrayRef, writers: &mut [ArrowColumnWriter]) -> Result<(), EngineError> {
-    let leaves = compute_leaves(field, array).map_err(parquet_error)?;
+    let array = without_room_for_nulls(array.clone())?;
+    let leaves = compute_leaves(field, &array).map_err(parquet_error)?;
     leaves.iter().zip(writers).try_for_each(|(leaf, writer)| writer.write(leaf).map_err(parquet_error))
 }
 

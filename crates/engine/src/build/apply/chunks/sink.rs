@@ -13,6 +13,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use super::group::Chunk;
 use super::layout::{Group, Layout};
 use super::levels::{Buffered, nulls};
+use crate::build::apply::rows::without_room_for_nulls;
 use crate::build::apply::{BATCH_ROWS, Plan};
 use crate::error::EngineError;
 use crate::manifest::FileStamp;
@@ -180,7 +181,8 @@ impl WriteGroup for Created<'_> {
             }
             let mut writers = column.writers(None)?;
             for batch in self.batches {
-                let leaves = compute_leaves(plan.schema.field(place), batch.column(place)).map_err(parquet_error)?;
+                let array = without_room_for_nulls(batch.column(place).clone())?;
+                let leaves = compute_leaves(plan.schema.field(place), &array).map_err(parquet_error)?;
                 for (leaf, writer) in leaves.iter().zip(&mut writers) {
                     writer.write(leaf).map_err(parquet_error)?;
                 }
