@@ -8,8 +8,11 @@ pub enum EngineError {
     /// Files of a dataset do not exist.
     #[error("dataset `{dataset}` has no data: {path} does not exist")]
     Missing { dataset: String, path: PathBuf },
-    /// A file cannot be opened, read, written or put in place.
-    #[error("cannot {action} {path}: {source}")]
+    /// A file cannot be opened, read, written or put in place. Without a path it is what the caller writes to.
+    #[error(
+        "cannot {action} {}: {source}",
+        if path.as_os_str().is_empty() { "the output".into() } else { path.display().to_string() }
+    )]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     /// A file is not what it should be. `place` is such as `line 12` or `row 5, column \`cost\``, or empty.
     #[error("{path}{}{place}: {message}", if place.is_empty() { "" } else { ", " })]

@@ -176,6 +176,15 @@ fn an_export_appears_whole_under_its_name_in_the_form_of_its_ending() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_export_to_a_full_disk_says_so_once() {
+    let node = long();
+    let message = node.run(&["dataset", "export", "T.items", "--output", "/dev/full"]).fails(1);
+    assert!(message.contains("cannot write the output: No space left on device"), "{message}");
+    assert_eq!(message.matches("No space left").count(), 1, "{message}");
+}
+
+#[test]
 fn datasets_are_listed_and_described() {
     let node = Node::with_items("id,name,amount\na,Ann,1\n");
     let list = node.run(&["dataset", "list", "T", "--format", "json"]).json();

@@ -36,7 +36,11 @@ pub(super) fn write(
 ) -> Result<Snapshot, EngineError> {
     let source = source.settled()?;
     let key_places = key_places(&source, key)?;
-    write_rows(&source, place, control)?;
+    write_rows(&source, place, control).map_err(|error| match error {
+        // What is wrong in files that changed meanwhile may be right in the next ones.
+        EngineError::BadData { .. } if source.fingerprint().is_ok_and(|now| now != fingerprint) => changed(&source),
+        error => error,
+    })?;
     let written = write_index(&source, key, &key_places, place, fingerprint, control);
     if written.is_err() {
         // Rows that cannot be edited are of no use in the cache.
@@ -56,10 +60,7 @@ fn write_index(
     control: &Control,
 ) -> Result<Snapshot, EngineError> {
     if source.fingerprint()? != fingerprint {
-        return Err(EngineError::Schema {
-            dataset: source.dataset.clone(),
-            message: "the files changed while they were read: try again when whatever writes them is done".to_owned(),
-        });
+        return Err(changed(source));
     }
     let mapped = place.open_rows().ok_or_else(|| EngineError::BadData {
         path: place.rows_path(),
@@ -99,6 +100,13 @@ fn write_index(
             message: "the key index that was just written cannot be read back: look for a full or failing disk".into(),
         }
     })
+}
+
+fn changed(source: &FileSource) -> EngineError {
+    EngineError::Schema {
+        dataset: source.dataset.clone(),
+        message: "the files changed while they were read: try again when whatever writes them is done".to_owned(),
+    }
 }
 
 fn key_places(source: &FileSource, key: &[String]) -> Result<Vec<usize>, EngineError> {

@@ -156,6 +156,18 @@ fn opening_tells_how_far_it_is_and_stops_when_it_is_told_to() {
 }
 
 #[test]
+fn an_original_that_is_cut_short_while_it_is_read_is_told_as_one_that_changed() {
+    let folder = Folder::new();
+    let source = folder.csv("original", &many(8 * BATCH_ROWS), &COLUMNS);
+    let path = source.path.clone();
+    // Whatever reads it finds half a line at the end, for which nobody is to blame.
+    let control = Control::new(Arc::default(), move |_| std::fs::write(&path, "id,name\n1").unwrap());
+    let error = Snapshot::open(&source, &["id".to_owned()], &folder.path("cache"), &control).unwrap_err().to_string();
+    assert!(error.contains("the files changed while they were read"), "{error}");
+    assert!(files(&folder).is_empty());
+}
+
+#[test]
 fn an_original_without_rows_opens() {
     let folder = Folder::new();
     let source = folder.csv("original", "id,name\n", &COLUMNS);
