@@ -45,8 +45,8 @@ pub use columns::{EditableSpec, LiveColumn, TableSpec};
 pub use groups::{GROUP_COLUMNS_MAX, GROUP_PAGE_MAX, GROUPS_MAX, Group, GroupPage, GroupQuery, GroupSort};
 pub use link::{LINK_OPTIONS_MAX, LINK_ROWS_MAX, LinkIndex, LinkOptions, LinkRow};
 pub use query::{
-    Count, FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, Filter, PAGE_ROWS_MAX, Query, SORT_COLUMNS_MAX, Sort,
-    StateFilter, Test,
+    Count, FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, Filter, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Query,
+    SORT_COLUMNS_MAX, Sort, StateFilter, Test,
 };
 pub use rows::{Cell, Edit, EditState, LastEdit, LinkText, Links, Page, Row, Rows};
 
@@ -71,6 +71,8 @@ pub struct TableLimits {
     pub sorted_at_once_rows_max: usize,
     /// See [`GIVEN_UP_AFTER`].
     pub given_up_after: Duration,
+    /// See [`PAGE_BYTES_MAX`].
+    pub page_bytes_max: usize,
 }
 
 impl Default for TableLimits {
@@ -79,6 +81,7 @@ impl Default for TableLimits {
             order_bytes_max: ORDER_BYTES_MAX,
             sorted_at_once_rows_max: SORTED_AT_ONCE_ROWS_MAX,
             given_up_after: GIVEN_UP_AFTER,
+            page_bytes_max: PAGE_BYTES_MAX,
         }
     }
 }

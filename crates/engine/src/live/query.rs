@@ -5,6 +5,9 @@ use stet_domain::Login;
 /// The most rows of one page.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 
+/// The most bytes of text in the cells of one page of several rows: a request must not take all of the memory.
+pub const PAGE_BYTES_MAX: usize = 256_000_000;
+
 /// The most filters of one query.
 pub const FILTERS_MAX: usize = 100;
 

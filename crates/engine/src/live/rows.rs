@@ -158,7 +158,7 @@ impl LiveTable {
     ) -> Result<Page, EngineError> {
         let (state, found) = self.find_rows(query, offset, limit, me, control)?;
         let view = self.view(&state);
-        let rows = rows(view, &found.rows);
+        let rows = page_rows(view, &found.rows, self.limits.page_bytes_max)?;
         let links = links(view, &rows);
         Ok(Page {
             version: version_of(view.state),
@@ -248,25 +248,45 @@ fn shown_row(view: View<'_>, key: &Key) -> Option<u32> {
     (!hidden).then_some(row)
 }
 
+/// The rows of a page, unless they are too much for one.
+fn page_rows(view: View<'_>, numbers: &[u32], bytes_max: usize) -> Result<Vec<Row>, EngineError> {
+    let mut bytes = 0;
+    let mut rows = Vec::with_capacity(numbers.len());
+    for row in each_row(view, numbers) {
+        bytes += row.cells.iter().flatten().map(String::len).sum::<usize>();
+        rows.push(row);
+        // A single row is shown whatever its size: there is no less to ask for.
+        if bytes > bytes_max && numbers.len() > 1 {
+            return Err(EngineError::Request(format!(
+                "the first {} of these {} rows have more than {bytes_max} bytes: ask for fewer rows at once",
+                rows.len(),
+                numbers.len(),
+            )));
+        }
+    }
+    Ok(rows)
+}
+
 fn rows(view: View<'_>, numbers: &[u32]) -> Vec<Row> {
+    each_row(view, numbers).collect()
+}
+
+fn each_row<'a>(view: View<'a>, numbers: &'a [u32]) -> impl Iterator<Item = Row> + 'a {
     let map = ColumnMap::new(&view.state.replay, &view.columns.editable);
     let originals = view.columns.shown().iter().filter_map(|column| column.original);
     view.snapshot.fetch(numbers, originals);
-    numbers
-        .iter()
-        .map(|number| {
-            let key = view.key(*number);
-            let touched = view.state.touched.get(number);
-            let row_state = touched.and_then(|_| view.state.replay.row(key.as_str()));
-            Row {
-                cells: (0..view.columns.shown).map(|column| view.text_of(*number, touched, column)).collect(),
-                event: row_state.and_then(|row| row.row_event),
-                created: touched.is_some_and(|touched| touched.created),
-                edits: row_state.map(|row| edits(view, &map, *number, row)).unwrap_or_default(),
-                key,
-            }
-        })
-        .collect()
+    numbers.iter().map(move |number| {
+        let key = view.key(*number);
+        let touched = view.state.touched.get(number);
+        let row_state = touched.and_then(|_| view.state.replay.row(key.as_str()));
+        Row {
+            cells: (0..view.columns.shown).map(|column| view.text_of(*number, touched, column)).collect(),
+            event: row_state.and_then(|row| row.row_event),
+            created: touched.is_some_and(|touched| touched.created),
+            edits: row_state.map(|row| edits(view, &map, *number, row)).unwrap_or_default(),
+            key,
+        }
+    })
 }
 
 fn edits(view: View<'_>, map: &ColumnMap<'_>, number: u32, row: RowState<'_>) -> Vec<Edit> {

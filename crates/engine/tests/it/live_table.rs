@@ -6,7 +6,7 @@ use stet_domain::event::Event;
 use stet_domain::{ColumnType, EventId, Key, Login};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
-use stet_engine::live::{EditState, LinkIndex, LiveTable, Query, StateFilter, TableSpec, Test};
+use stet_engine::live::{EditState, LinkIndex, LiveTable, Query, StateFilter, TableLimits, TableSpec, Test};
 
 use crate::build_support::{Folder, Log};
 use crate::live_support::{all_rows, filter, keys, me, snapshot, sort, spec};
@@ -239,6 +239,24 @@ fn what_the_type_of_a_column_lets_pass_and_its_exact_type_does_not_is_told() {
     ] {
         assert_eq!(live.misfit(column, text), None, "{column} {text}");
     }
+}
+
+#[test]
+fn rows_that_are_too_large_for_one_page_are_asked_for_in_parts() {
+    let folder = Folder::new();
+    let source = folder.csv(
+        "large",
+        "id,name\n1,aaaa\n2,bbbb\n3,a long one\n",
+        &[("id", ColumnType::Integer), ("name", ColumnType::Text)],
+    );
+    let limits = TableLimits { page_bytes_max: 10, ..TableLimits::default() };
+    let live = LiveTable::open_with(snapshot(&folder, &source, &["id"]), &spec(&[("name", None)]), limits).unwrap();
+    let page = |offset, limit| live.page(&Query::default(), offset, limit, &me());
+    assert_eq!(page(0, 2).unwrap().rows.len(), 2);
+    let message = page(0, 3).unwrap_err().to_string();
+    assert_eq!(message, "the first 3 of these 3 rows have more than 10 bytes: ask for fewer rows at once");
+    // A row by itself is shown whatever its size.
+    assert_eq!(page(2, 1).unwrap().rows.len(), 1);
 }
 
 #[test]
