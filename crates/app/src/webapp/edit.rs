@@ -593,9 +593,10 @@ impl OpenWebapp {
                 .column_type
                 .canonical(typed)
                 .map_err(|error| Refusal::new("key", format!("`{}`: {error}", column.name)))?;
-            if let Some(message) = self.live.misfit(&column.name, &text) {
-                return Err(Refusal::new("key", format!("`{}`: {message}", column.name)));
-            }
+            let text = self
+                .live
+                .value_kept(&column.name, text)
+                .map_err(|message| Refusal::new("key", format!("`{}`: {message}", column.name)))?;
             parts.push(text);
         }
         let key = Key::from_parts(&parts);
@@ -646,9 +647,9 @@ impl OpenWebapp {
     /// Checks a value by the rules of its column, the linked dataset included.
     fn check(&self, column: &EditColumn, typed: Option<&str>) -> Result<Option<String>, Refusal> {
         let value = validate(column.column_type, &column.rules, typed)?;
-        if let Some(message) = value.as_deref().and_then(|text| self.live.misfit(&column.name, text)) {
-            return Err(Refusal::new("type", message));
-        }
+        // What is logged is what the column keeps, so that the log, the table and a build say the same.
+        let value = value.map(|text| self.live.value_kept(&column.name, text)).transpose();
+        let value = value.map_err(|message| Refusal::new("type", message))?;
         if let (Some(link), Some(text)) = (self.links.get(&column.name), value.as_deref())
             && !link.contains(text)
         {

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use stet_domain::{Action, Event, Key};
+use stet_domain::{Action, ColumnType, Event, Key};
 
 use crate::cell::{holding, stored};
 use crate::error::EngineError;
@@ -271,13 +271,20 @@ impl LiveTable {
         self.columns.all.iter().find(|column| column.name == name)
     }
 
-    /// Why a column cannot keep a text that is a value of its type, in plain words: the original's exact type may be
-    /// narrower, such as whole numbers of 8 bits. None when it can, and for a column that is not there.
-    pub fn misfit(&self, column: &str, text: &str) -> Option<String> {
-        let column = self.column(column)?;
-        let value = column.column_type.read(text).ok()?;
-        let fits = stored(&column.data_type, value).is_some();
-        (!fits).then(|| format!("`{text}` does not fit here: the column holds {}", holding(&column.data_type)))
+    /// A canonical text of a column's type as the column keeps it: the original's exact type may be narrower, such as
+    /// numbers of 32 bits, which round, or whole numbers of 8 bits.
+    ///
+    /// # Errors
+    /// Why the column cannot keep it, in plain words.
+    pub fn value_kept(&self, column: &str, text: String) -> Result<String, String> {
+        let Some(column) = self.column(column).filter(|column| column.column_type != ColumnType::Text) else {
+            return Ok(text);
+        };
+        let value = column.column_type.read(&text).map_err(|error| error.to_string())?;
+        match stored(&column.data_type, value) {
+            Some(value) => Ok(value.to_string()),
+            None => Err(format!("`{text}` does not fit here: the column holds {}", holding(&column.data_type))),
+        }
     }
 
     /// How many rows there are without filters.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, Float32Array, Int8Array, RecordBatch, UInt64Array};
 use stet_domain::event::Event;
 use stet_domain::{ColumnType, EventId, Key, Login};
 use stet_engine::control::Control;
 use stet_engine::error::EngineError;
 use stet_engine::live::{EditState, LinkIndex, LiveTable, Query, StateFilter, TableLimits, TableSpec, Test};
 
+use crate::build_chunks::{groups_of, source as parquet, write};
 use crate::build_support::{Folder, Log};
 use crate::live_support::{all_rows, filter, keys, me, snapshot, sort, spec};
 
@@ -224,21 +226,34 @@ fn what_the_type_of_a_column_lets_pass_and_its_exact_type_does_not_is_told() {
     ];
     let source = folder.csv("times", "id,at,cost,name\n1,,,\n", &columns);
     let live = LiveTable::open(snapshot(&folder, &source, &["id"]), &spec(&[("at", None)])).unwrap();
-    let told = live.misfit("at", "2020-01-01T00:00:00.1234567").unwrap();
+    let kept = |column: &str, text: &str| live.value_kept(column, text.to_owned());
     assert_eq!(
-        told,
+        kept("at", "2020-01-01T00:00:00.1234567").unwrap_err(),
         "`2020-01-01T00:00:00.1234567` does not fit here: the column holds times with at most 6 digits after the second"
     );
     for (column, text) in [
         ("at", "2020-01-01T00:00:00.123456"),
-        ("at", "no time at all"),
         ("id", "9223372036854775807"),
-        ("cost", "1e308"),
+        ("cost", "1e+308"),
         ("name", ""),
         ("nothing", "1"),
     ] {
-        assert_eq!(live.misfit(column, text), None, "{column} {text}");
+        assert_eq!(kept(column, text).as_deref(), Ok(text), "{column} {text}");
     }
+    let narrow = RecordBatch::try_from_iter::<_, &str>([
+        ("id", Arc::new(Int8Array::from(vec![1])) as ArrayRef),
+        ("cost", Arc::new(Float32Array::from(vec![0.5]))),
+        ("count", Arc::new(UInt64Array::from(vec![1]))),
+    ]);
+    let path = folder.path("narrow.parquet");
+    write(&path, &narrow.unwrap(), groups_of(10).build());
+    let editable = spec(&[("cost", None), ("count", None)]);
+    let live = LiveTable::open(snapshot(&folder, &parquet(path), &["id"]), &editable).unwrap();
+    let kept = |column: &str, text: &str| live.value_kept(column, text.to_owned());
+    assert_eq!(kept("cost", "0.123456789").as_deref(), Ok("0.12345679"));
+    assert!(kept("cost", "1e+300").is_err_and(|message| message.contains("numbers up to 3.4e38")));
+    assert!(kept("id", "128").is_err_and(|message| message.contains("whole numbers from -128 to 127")));
+    assert!(kept("count", "-1").is_err_and(|message| message.contains("from 0 to 18446744073709551615")));
 }
 
 #[test]
