@@ -20,6 +20,7 @@ mod sign_in;
 mod targets;
 mod tokens;
 mod users;
+mod watcher;
 
 use std::fmt;
 use std::path::Path;
@@ -51,6 +52,7 @@ pub use self::targets::StoredTarget;
 pub use self::tokens::{ApiToken, NewApiToken};
 pub use self::users::{NewUser, PasswordHash, User};
 
+use self::watcher::Watcher;
 use crate::error::{Doing, StoreError};
 use crate::sqlite::{self, Access, Pool};
 
@@ -69,7 +71,7 @@ pub struct NodeDatabase {
     writer: Arc<Pool>,
     readers: Arc<Pool>,
     /// Only ever asked for its version; opened when it is first asked.
-    watcher: Arc<Mutex<Option<Connection>>>,
+    watcher: Arc<Mutex<Option<Watcher>>>,
     /// What each write of this handle is told as in the audit trail; see [`NodeDatabase::audited`].
     audit: Option<NewAuditEvent>,
     /// What signs the audit trail; see [`NodeDatabase::sealed`].
@@ -125,16 +127,12 @@ impl NodeDatabase {
     pub fn version(&self) -> Result<i64, StoreError> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.readers.path();
-        let connection = match &mut *watcher {
-            Some(connection) => connection,
-            None => watcher.insert(sqlite::open(path, Access::Read, BUSY_TIMEOUT_MS)?),
+        let watcher = match &mut *watcher {
+            Some(watcher) => watcher,
+            None => watcher.insert(Watcher::open(path)?),
         };
-        // It is asked for at every request.
-        let version = connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
         // A connection that failed is kept: another one would give numbers that mean something else.
-        version.map_err(|error| StoreError::from_engine(path, Doing::Reading, error))
+        watcher.version().map_err(|error| StoreError::from_engine(path, Doing::Reading, error))
     }
 
     /// Which node this is.
