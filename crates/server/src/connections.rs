@@ -1,5 +1,6 @@
 //! Connections: how many there are, and for how long one may keep a place without asking for anything.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tower::ServiceExt as _;
 
+use crate::observe;
 use crate::state::Server;
 
 /// Answers the connections of a listener until the server stops, and then those that are open until they end. A client that
@@ -52,14 +53,15 @@ pub(crate) async fn serve(mut listener: TcpListener, routes: Router, server: Arc
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn answer(stream: TcpStream, peer: SocketAddr, routes: Router, server: &Server) {
+async fn answer(stream: TcpStream, peer: SocketAddr, routes: Router, server: &Arc<Server>) {
     // Small answers go out at once: an edit's answer must not wait for an acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch delays of a connection off");
     }
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        routes.clone().oneshot(request.map(Body::new))
+        let routes = routes.clone();
+        async move { Ok::<_, Infallible>(observe::answer(server, routes, request.map(Body::new)).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()

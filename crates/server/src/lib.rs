@@ -20,6 +20,7 @@ mod sse;
 mod state;
 mod views;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -91,5 +92,10 @@ pub fn router(app: App) -> Router {
 
 /// All routes of a node, with limits other than the usual ones.
 pub fn router_with(app: App, limits: Limits) -> Router {
-    router::build(state::Server::new(app, limits))
+    let server = state::Server::new(app, limits);
+    let routes = router::build(server.clone());
+    Router::new().fallback_service(tower::service_fn(move |request| {
+        let (server, routes) = (server.clone(), routes.clone());
+        async move { Ok::<_, Infallible>(observe::answer(&server, routes, request).await) }
+    }))
 }

@@ -14,15 +14,15 @@ const BOUNDS_S: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 /// What a server has done since it was started.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    routes: Mutex<BTreeMap<Route, Times>>,
+    /// By route, and by method and status.
+    routes: Mutex<BTreeMap<String, BTreeMap<Answered, Times>>>,
     edits: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     stream_messages: AtomicU64,
 }
 
-/// The labels of a request. There are as many as routes, methods and statuses: clients cannot add any.
+/// The labels of a request beside its route. There are as many as routes, methods and statuses: clients cannot add any.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Route {
-    route: String,
+struct Answered {
     method: &'static str,
     status: u16,
 }
@@ -57,7 +57,11 @@ impl Metrics {
         };
         let seconds = elapsed.as_secs_f64();
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = routes.entry(Route { route: route.to_owned(), method, status }).or_default();
+        let answered = Answered { method, status };
+        let times = match routes.get_mut(route) {
+            Some(of_route) => of_route.entry(answered).or_default(),
+            None => routes.entry(route.to_owned()).or_default().entry(answered).or_default(),
+        };
         times.count += 1;
         times.sum_s += seconds;
         if let Some(place) = BOUNDS_S.iter().position(|bound| seconds <= *bound) {
@@ -86,12 +90,13 @@ impl Metrics {
     fn write(&self, text: &mut String, gauges: &[Gauge]) -> std::fmt::Result {
         head(text, "stet_http_requests_total", "counter", "Requests answered.")?;
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        for (route, times) in routes.iter() {
-            writeln!(text, "stet_http_requests_total{{{}}} {}", route.labels(), times.count)?;
+        let all =
+            || routes.iter().flat_map(|(route, of)| of.iter().map(|(answered, times)| (answered.labels(route), times)));
+        for (labels, times) in all() {
+            writeln!(text, "stet_http_requests_total{{{labels}}} {}", times.count)?;
         }
         head(text, "stet_http_request_seconds", "histogram", "Time until the answer began, in seconds.")?;
-        for (route, times) in routes.iter() {
-            let labels = route.labels();
+        for (labels, times) in all() {
             let mut below = 0;
             for (bound, count) in BOUNDS_S.iter().zip(times.buckets) {
                 below += count;
@@ -122,9 +127,9 @@ impl Metrics {
     }
 }
 
-impl Route {
-    fn labels(&self) -> String {
-        format!("method=\"{}\",route=\"{}\",status=\"{}\"", self.method, self.route, self.status)
+impl Answered {
+    fn labels(&self, route: &str) -> String {
+        format!("method=\"{}\",route=\"{route}\",status=\"{}\"", self.method, self.status)
     }
 }
 

@@ -3,17 +3,21 @@
 //! Bodies, query strings and headers of requests are never logged.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tower::{Service as _, ServiceExt as _, service_fn};
+use tower_http::compression::Compression;
 use uuid::Uuid;
 
 use crate::error::Problem;
@@ -24,23 +28,63 @@ use crate::{auth, proxy, security};
 /// The route that requests for the front end's files, and for nothing at all, are counted under.
 const NO_ROUTE: &str = "(pages)";
 
-/// Runs a request under a time limit and finishes its answer.
+/// Smaller answers are not compressed: they go out as one packet in any case, and a compressor costs more than an edit.
+const COMPRESSED_BYTES_MIN: u64 = 1_200;
+
+/// The route that a request was for; known once its handler was called.
+#[derive(Clone, Default)]
+pub(crate) struct Matched(Arc<OnceLock<MatchedPath>>);
+
+impl Matched {
+    /// Notes the route of a request that the router has handed to its handler.
+    pub(crate) fn note(request: &Request) {
+        let extensions = request.extensions();
+        if let (Some(matched), Some(path)) = (extensions.get::<Matched>(), extensions.get::<MatchedPath>()) {
+            // A request has one route.
+            let _ = matched.0.set(path.clone());
+        }
+    }
+
+    fn route(&self) -> &str {
+        self.0.get().map_or(NO_ROUTE, MatchedPath::as_str)
+    }
+}
+
+/// Answers a request: runs its handler under a time limit and finishes its answer.
 ///
-/// What else is asked of every request is asked here as well: a layer of its own would copy all that is within it once
-/// more for each request.
-pub(crate) async fn observe(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+/// This is all that is around the routes, in one function: as layers, each would be copied for each request with all that is
+/// within it.
+pub(crate) async fn answer(server: &Arc<Server>, routes: Router, request: Request) -> Response {
+    let encodings = request.headers().get_all(header::ACCEPT_ENCODING).iter().cloned().collect::<Vec<HeaderValue>>();
+    let response = observe(server, routes, request).await;
+    match response.body().size_hint().exact() {
+        Some(bytes) if bytes < COMPRESSED_BYTES_MIN => response,
+        _ => compressed(encodings, response).await,
+    }
+}
+
+async fn observe(server: &Arc<Server>, mut routes: Router, mut request: Request) -> Response {
     let started = Instant::now();
     let id = Uuid::now_v7().to_string();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let matched = Matched::default();
+    request.extensions_mut().insert(matched.clone());
 
     // What is large arrives as fast as the line is; its handler looks that it moves.
-    let limit = if method == Method::POST && route == BRING { Duration::MAX } else { server.limits.request_timeout };
+    let is_bundle = method == Method::POST && request.uri().path() == BRING;
+    let limit = if is_bundle { Duration::MAX } else { server.limits.request_timeout };
     let answer = async {
-        match proxy::resolve(&server, &mut request).or_else(|| auth::refuse_foreign(&server, &request)) {
+        match proxy::resolve(server, &mut request).or_else(|| auth::refuse_foreign(server, &request)) {
             Some(refused) => refused,
-            None => caught(next.run(request)).await,
+            None => {
+                caught(async move {
+                    match routes.call(request).await {
+                        Ok(response) => response,
+                        Err(never) => match never {},
+                    }
+                })
+                .await
+            }
         }
     };
     let response = match tokio::time::timeout(limit, answer).await {
@@ -53,7 +97,7 @@ pub(crate) async fn observe(State(server): State<Arc<Server>>, mut request: Requ
         )
         .into_response(),
     };
-    let mut response = finish(&server, &id, response);
+    let mut response = finish(server, &id, response);
     let headers = response.headers_mut();
     security::add_headers(headers, server.https);
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -62,6 +106,7 @@ pub(crate) async fn observe(State(server): State<Arc<Server>>, mut request: Requ
 
     let elapsed = started.elapsed();
     let status = response.status().as_u16();
+    let route = matched.route();
     server.metrics.request(&method, route, status, elapsed);
     let ms = elapsed.as_secs_f64() * 1_000.0;
     if response.status().is_server_error() {
@@ -70,6 +115,21 @@ pub(crate) async fn observe(State(server): State<Arc<Server>>, mut request: Requ
         tracing::info!(%method, route, status, ms, request = %id, "request");
     }
     response
+}
+
+/// An answer, compressed if its client takes that and it is worth it.
+async fn compressed(encodings: Vec<HeaderValue>, response: Response) -> Response {
+    // To the compressor, the answer is the body of a request that is given back.
+    let mut given = axum::http::Request::new(response);
+    let headers: &mut HeaderMap = given.headers_mut();
+    for encoding in encodings {
+        headers.append(header::ACCEPT_ENCODING, encoding);
+    }
+    let give = |given: axum::http::Request<Response>| ready(Ok::<Response, Infallible>(given.into_body()));
+    match Compression::new(service_fn(give)).oneshot(given).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
 }
 
 /// Gives a failed answer the form of a problem document.

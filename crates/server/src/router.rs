@@ -1,31 +1,29 @@
 //! All routes. Handlers are in `handlers`; what the routes mean to clients is told by `/openapi.json`, which a test holds
-//! against this list.
+//! against this list. What is around every request is in `observe`.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
-use tower_http::compression::CompressionLayer;
 
+use crate::assets;
 use crate::error::Problem;
 use crate::handlers::{
     account, admin, builds, bundles, connections, datasets, deploy_tokens, log, node, passkeys, projects, row_api,
     scenarios, session, table, targets,
 };
+use crate::observe::Matched;
 use crate::state::{Limits, Server};
-use crate::{assets, observe};
 
 /// Where bundles arrive: limited by size and by time without progress, and not by time.
 pub(crate) const BRING: &str = "/api/v1/bundles";
 
 /// The routes, in the order in which the API is told.
-fn routes(limits: &Limits) -> Vec<Route> {
-    let edits = DefaultBodyLimit::max(limits.edits_body_bytes_max);
+fn routes() -> Vec<Route> {
     vec![
         get("/healthz", node::healthz),
         get("/metrics", node::metrics),
@@ -120,7 +118,7 @@ fn routes(limits: &Limits) -> Vec<Route> {
         put("/api/v1/projects/{project}/webapps/{webapp}/access", projects::set_webapp_access),
         post("/api/v1/projects/{project}/webapps/{webapp}/rows/query", table::rows),
         get("/api/v1/projects/{project}/webapps/{webapp}/groups", table::groups),
-        post("/api/v1/projects/{project}/webapps/{webapp}/edits", table::edit).layer(edits),
+        post_edits("/api/v1/projects/{project}/webapps/{webapp}/edits", table::edit),
         get("/api/v1/projects/{project}/webapps/{webapp}/history", table::history),
         get("/api/v1/projects/{project}/webapps/{webapp}/log", log::show),
         get("/api/v1/projects/{project}/webapps/{webapp}/log/seal", log::seal),
@@ -133,29 +131,28 @@ fn routes(limits: &Limits) -> Vec<Route> {
         post("/api/v1/projects/{project}/webapps/{webapp}/reload", table::reload),
         get("/api/v1/projects/{project}/webapps/{webapp}/events", table::events),
         // Row API for scripts
-        post("/webapps/{project}/{webapp}/create", row_api::create).layer(edits),
+        post_edits("/webapps/{project}/{webapp}/create", row_api::create),
         post("/webapps/{project}/{webapp}/read", row_api::read),
         get("/webapps/{project}/{webapp}/read-all-edits", row_api::read_all_edits),
-        post("/webapps/{project}/{webapp}/update", row_api::update).layer(edits),
+        post_edits("/webapps/{project}/{webapp}/update", row_api::update),
         post("/webapps/{project}/{webapp}/delete", row_api::delete),
         get("/webapps/{project}/{webapp}/label/{linked_dataset}", row_api::label),
         get("/webapps/{project}/{webapp}/lookup/{linked_dataset}", row_api::lookup),
     ]
 }
 
-/// The routes with everything around them, from the inside out.
+/// The routes, with nothing around them: a layer would be copied for each request, with all that is within it.
 pub(crate) fn build(server: Arc<Server>) -> Router {
     let mut router = Router::new();
-    for route in routes(&server.limits) {
+    for route in routes() {
         router = router.route(route.path, route.handler);
     }
-    router
-        .fallback(assets::serve)
-        .method_not_allowed_fallback(async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into_response())
-        .layer(DefaultBodyLimit::max(server.limits.body_bytes_max))
-        .layer(from_fn_with_state(server.clone(), observe::observe))
-        .layer(CompressionLayer::new())
-        .with_state(server)
+    router.fallback(assets::serve).method_not_allowed_fallback(method_not_allowed).with_state(server)
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    Matched::note(&request);
+    Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into_response()
 }
 
 /// One method of one path.
@@ -167,10 +164,25 @@ struct Route {
     handler: MethodRouter<Arc<Server>>,
 }
 
-impl Route {
-    fn layer(self, limit: DefaultBodyLimit) -> Route {
-        Route { handler: self.handler.layer(limit), ..self }
+/// A handler that says which route it is on, and limits the body of its requests.
+#[derive(Clone)]
+struct OnRoute<H> {
+    handler: H,
+    body_bytes_max: fn(&Limits) -> usize,
+}
+
+impl<T, H: Handler<T, Arc<Server>>> Handler<T, Arc<Server>> for OnRoute<H> {
+    type Future = H::Future;
+
+    fn call(self, mut request: Request, server: Arc<Server>) -> H::Future {
+        Matched::note(&request);
+        DefaultBodyLimit::max((self.body_bytes_max)(&server.limits)).apply(&mut request);
+        self.handler.call(request, server)
     }
+}
+
+fn on_route<H>(handler: H) -> OnRoute<H> {
+    OnRoute { handler, body_bytes_max: |limits| limits.body_bytes_max }
 }
 
 fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -> Route {
@@ -178,7 +190,7 @@ fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) ->
         #[cfg(test)]
         method: "get",
         path,
-        handler: routing::get(handler),
+        handler: routing::get(on_route(handler)),
     }
 }
 
@@ -187,7 +199,17 @@ fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -
         #[cfg(test)]
         method: "post",
         path,
-        handler: routing::post(handler),
+        handler: routing::post(on_route(handler)),
+    }
+}
+
+/// A route that takes edits, of which there may be many in one request.
+fn post_edits<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) -> Route {
+    Route {
+        #[cfg(test)]
+        method: "post",
+        path,
+        handler: routing::post(OnRoute { handler, body_bytes_max: |limits| limits.edits_body_bytes_max }),
     }
 }
 
@@ -196,7 +218,7 @@ fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>)
         #[cfg(test)]
         method: "delete",
         path,
-        handler: routing::delete(handler),
+        handler: routing::delete(on_route(handler)),
     }
 }
 
@@ -205,7 +227,7 @@ fn put<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) ->
         #[cfg(test)]
         method: "put",
         path,
-        handler: routing::put(handler),
+        handler: routing::put(on_route(handler)),
     }
 }
 
@@ -214,7 +236,7 @@ fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Server>>) 
         #[cfg(test)]
         method: "patch",
         path,
-        handler: routing::patch(handler),
+        handler: routing::patch(on_route(handler)),
     }
 }
 
@@ -227,7 +249,7 @@ mod tests {
     #[test]
     fn the_document_of_the_api_has_exactly_the_routes_of_the_server() {
         let served: BTreeSet<String> =
-            routes(&Limits::default()).iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+            routes().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
         let document: serde_json::Value = serde_json::from_str(crate::openapi::document()).unwrap();
         let told: BTreeSet<String> = document["paths"]
             .as_object()

@@ -21,6 +21,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
 
 /// Adds the headers of every answer. What does not say how long it may be kept is not kept at all.
 pub(crate) fn add_headers(headers: &mut HeaderMap, https: bool) {
+    // And for those that come after these.
+    headers.reserve(HEADERS.len() + 4);
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
