@@ -11,7 +11,7 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,7 +30,9 @@ struct Load {
 
 struct Edits {
     rows: u64,
+    /// As JSON.
     column: String,
+    /// As JSON, without its quotes.
     value: String,
     next_key: AtomicU64,
 }
@@ -48,7 +50,7 @@ async fn main() -> Result<(), Failure> {
         [first_key, rows, column, value] => Some(Edits {
             rows: rows.parse::<u64>()?.max(1),
             column: serde_json::to_string(column)?,
-            value: value.clone(),
+            value: inner(&serde_json::to_string(value)?).to_owned(),
             next_key: AtomicU64::new(first_key.parse()?),
         }),
         _ => None,
@@ -85,26 +87,30 @@ async fn main() -> Result<(), Failure> {
 async fn client(load: Arc<Load>) -> Result<Vec<f64>, Failure> {
     let mut stream = TcpStream::connect(("127.0.0.1", load.port)).await?;
     stream.set_nodelay(true)?;
-    let (mut took_ms, mut answer, mut room) = (Vec::new(), Vec::new(), vec![0; 65_536]);
+    let (mut took_ms, mut answer, mut request) = (Vec::new(), Vec::with_capacity(65_536), Vec::new());
     while Instant::now() < load.until {
-        let request = match &load.edits {
+        request.clear();
+        request.extend_from_slice(load.head.as_bytes());
+        match &load.edits {
             Some(edits) => {
-                let body = edits.next()?;
-                format!("{}{}\r\n\r\n{body}", load.head, body.len())
+                let body = edits.next();
+                write!(request, "{}\r\n\r\n{body}", body.len())?;
             }
-            None => format!("{}\r\n", load.head),
-        };
-        let sent = Instant::now();
-        stream.write_all(request.as_bytes()).await?;
-        answer.clear();
-        while !is_whole(&answer)? {
-            match stream.read(&mut room).await? {
-                0 => return Err("the server closed the connection".into()),
-                count => answer.extend_from_slice(&room[..count]),
-            }
+            None => request.extend_from_slice(b"\r\n"),
         }
+        let sent = Instant::now();
+        stream.write_all(&request).await?;
+        answer.clear();
+        let body = loop {
+            if stream.read_buf(&mut answer).await? == 0 {
+                return Err("the server closed the connection".into());
+            }
+            if let Some(body) = body_of(&answer)? {
+                break body;
+            }
+        };
         took_ms.push(sent.elapsed().as_secs_f64() * 1000.0);
-        if load.edits.is_some() && !contains(&answer, br#""status":"saved""#) {
+        if load.edits.is_some() && !contains(body, br#""status":"saved""#) {
             return Err(format!("an edit was not saved: {}", String::from_utf8_lossy(&answer)).into());
         }
     }
@@ -113,25 +119,38 @@ async fn client(load: Arc<Load>) -> Result<Vec<f64>, Failure> {
 
 impl Edits {
     /// The body of the next edit.
-    fn next(&self) -> Result<String, Failure> {
+    fn next(&self) -> String {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        let value = match key / self.rows {
-            0 => self.value.clone(),
-            turn => format!("{} again {turn}", self.value),
-        };
-        let (column, value, key) = (&self.column, serde_json::to_string(&value)?, key % self.rows);
-        let edit = format!(r#"{{"action":"update","key":"{key}","column":{column},"value":{value}}}"#);
-        Ok(format!(r#"{{"source":"grid","edits":[{edit}]}}"#))
+        let (turn, key) = (key / self.rows, key % self.rows);
+        let (column, value) = (&self.column, &self.value);
+        let again = if turn == 0 { String::new() } else { format!(" again {turn}") };
+        format!(
+            r#"{{"source":"grid","edits":[{{"action":"update","key":"{key}","column":{column},"value":"{value}{again}"}}]}}"#
+        )
     }
 }
 
-/// Whether an answer with a content length is there to its end.
-fn is_whole(answer: &[u8]) -> Result<bool, Failure> {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(false) };
-    let head = std::str::from_utf8(&answer[..end])?.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length.ok_or("an answer has no content length")?.trim().parse()?;
-    Ok(answer.len() >= end + 4 + length)
+/// The body of an answer with a content length, if it is there to its end.
+fn body_of(answer: &[u8]) -> Result<Option<&[u8]>, Failure> {
+    const LENGTH: &[u8] = b"content-length:";
+    let (mut rest, mut length) = (answer, None);
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let line = rest[..end].trim_ascii();
+        rest = &rest[end + 1..];
+        if line.is_empty() {
+            let length: usize = length.ok_or("an answer has no content length")?;
+            return Ok((rest.len() >= length).then_some(rest));
+        }
+        if line.len() > LENGTH.len() && line[..LENGTH.len()].eq_ignore_ascii_case(LENGTH) {
+            length = Some(std::str::from_utf8(line[LENGTH.len()..].trim_ascii())?.parse()?);
+        }
+    }
+    Ok(None)
+}
+
+/// A text in JSON without the quotes around it.
+fn inner(json: &str) -> &str {
+    json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
