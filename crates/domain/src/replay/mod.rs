@@ -301,6 +301,11 @@ impl Replay {
         record::read(record)
     }
 
+    /// The key of an edited row by its number.
+    pub fn key(&self, number: RowNumber) -> &str {
+        self.rows.key_at(number)
+    }
+
     /// The keys of all edited rows, in the order in which they first appeared.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.rows.numbers().map(|number| self.rows.key_at(number))

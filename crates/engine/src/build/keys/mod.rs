@@ -7,6 +7,7 @@ mod packed;
 mod table;
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use arrow_schema::DataType;
 use foldhash::fast::FixedState;
@@ -25,6 +26,10 @@ pub use check::{KEYS_LISTED_MAX, check_keys};
 pub(super) use filter::{KeyFilter, KeyFilters};
 
 use table::KeyTable;
+
+/// The most threads that read the keys of a log, and the rows that are worth a thread.
+const THREADS_MAX: usize = 8;
+const ROWS_PER_THREAD_MIN: usize = 50_000;
 
 const STATE: FixedState = FixedState::with_seed(0x5374_6574);
 
@@ -74,7 +79,6 @@ pub(super) struct KeyIndex<'a> {
     parts: Vec<u8>,
     /// Where the parts of each row start; a row whose key is no key of these columns has none, and no place in `table`.
     starts: Vec<usize>,
-    width: usize,
     table: KeyTable,
 }
 
@@ -88,35 +92,35 @@ enum Part<'a> {
 impl<'a> KeyIndex<'a> {
     /// Indexes the rows of a log for key columns.
     pub(super) fn new(replay: &'a Replay, columns: &[Column]) -> KeyIndex<'a> {
-        let mut index = KeyIndex {
-            replay,
-            parts: Vec::new(),
-            starts: Vec::with_capacity(replay.len()),
-            width: columns.len(),
-            table: KeyTable::for_keys(replay.len()),
-        };
-        let mut row_parts = Vec::new();
-        for (known, key) in replay.keys().enumerate() {
-            index.starts.push(index.parts.len());
-            row_parts.clear();
-            let mut hash = 0;
-            let mut take = |text: &str, column| {
-                let part = Part::of(text, column);
-                hash = combine(hash, part.hash());
-                part.write(&mut row_parts);
-            };
-            if let [column] = columns
-                && key.len() <= KEY_BYTES_MAX
-            {
-                take(key, column);
-            } else {
-                let Ok(texts) = key_parts(key, index.width) else { continue };
-                texts.iter().zip(columns).for_each(|(text, column)| take(text, column));
+        let rows = replay.len();
+        // A thread takes longer to start than a few keys to look at.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let threads = threads.min(rows / ROWS_PER_THREAD_MIN + 1);
+        let (mut parts, mut starts, mut hashes) = (Vec::new(), Vec::with_capacity(rows), Vec::with_capacity(rows));
+        if threads == 1 {
+            read_keys(replay, columns, 0..rows, &mut parts, &mut starts, &mut hashes);
+        } else {
+            let share = rows.div_ceil(threads);
+            let read: Vec<_> = std::thread::scope(|scope| {
+                let work = |thread: usize| {
+                    let own = (thread * share).min(rows)..((thread + 1) * share).min(rows);
+                    let (mut parts, mut starts, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+                    read_keys(replay, columns, own, &mut parts, &mut starts, &mut hashes);
+                    (parts, starts, hashes)
+                };
+                let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+                threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+            });
+            for read in read {
+                let (own_parts, own_starts, own_hashes) = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let base = parts.len();
+                parts.extend_from_slice(&own_parts);
+                starts.extend(own_starts.into_iter().map(|start| base + start));
+                hashes.extend(own_hashes);
             }
-            index.parts.extend_from_slice(&row_parts);
-            index.table.insert(hash, known as u32);
         }
-        index
+        let table = KeyTable::of(&hashes, threads > 1);
+        KeyIndex { replay, parts, starts, table }
     }
 
     /// How many rows there are.
@@ -178,6 +182,39 @@ impl<'a> KeyIndex<'a> {
         let mut parts = self.parts_of(known).peekable();
         parts.peek()?;
         Some(parts.fold(0, |hash, part| combine(hash, part.hash())))
+    }
+}
+
+/// Reads the keys of some rows of a log: their parts, where those of each row start, and the hash of each row that has some.
+fn read_keys(
+    replay: &Replay,
+    columns: &[Column],
+    rows: Range<usize>,
+    parts: &mut Vec<u8>,
+    starts: &mut Vec<usize>,
+    hashes: &mut Vec<(u64, u32)>,
+) {
+    let mut row_parts = Vec::new();
+    for known in rows {
+        let key = replay.key(RowNumber(known as u32));
+        starts.push(parts.len());
+        row_parts.clear();
+        let mut hash = 0;
+        let mut take = |text: &str, column| {
+            let part = Part::of(text, column);
+            hash = combine(hash, part.hash());
+            part.write(&mut row_parts);
+        };
+        if let [column] = columns
+            && key.len() <= KEY_BYTES_MAX
+        {
+            take(key, column);
+        } else {
+            let Ok(texts) = key_parts(key, columns.len()) else { continue };
+            texts.iter().zip(columns).for_each(|(text, column)| take(text, column));
+        }
+        parts.extend_from_slice(&row_parts);
+        hashes.push((hash, known as u32));
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct KeyTable {
 
 impl KeyTable {
     /// A table with room for so many keys.
-    pub(super) fn for_keys(count: usize) -> KeyTable {
+    fn for_keys(count: usize) -> KeyTable {
         KeyTable {
             filter: vec![0; count * BITS_PER_KEY / 64 + 1],
             // One slot more than keys is empty in any case, so that each search ends.
@@ -38,15 +38,38 @@ impl KeyTable {
         }
     }
 
+    /// A table of rows with the hashes of their keys. Two threads fill its halves when `in_halves` is said.
+    pub(super) fn of(rows: &[(u64, u32)], in_halves: bool) -> KeyTable {
+        let mut table = KeyTable::for_keys(rows.len());
+        if !in_halves {
+            rows.iter().for_each(|(hash, row)| table.insert(*hash, *row));
+            return table;
+        }
+        let sizes = (table.filter.len(), table.slots.len());
+        let half = 1 << 63;
+        let (low_filter, high_filter) = table.filter.split_at_mut(part_of(half, sizes.0));
+        let (low_slots, high_slots) = table.slots.split_at_mut(part_of(half, sizes.1));
+        let low = Half { filter: low_filter, filter_at: 0, slots: low_slots, slots_at: 0, sizes };
+        let high_at = (low.filter.len(), low.slots.len());
+        let high = Half { filter: high_filter, filter_at: high_at.0, slots: high_slots, slots_at: high_at.1, sizes };
+        let (low, high) = std::thread::scope(|scope| {
+            let low = scope.spawn(|| low.fill(rows.iter().filter(|(hash, _)| *hash < half)));
+            let high = high.fill(rows.iter().filter(|(hash, _)| *hash >= half));
+            (low.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), high)
+        });
+        low.into_iter().chain(high).for_each(|(hash, row)| table.insert(hash, row));
+        table
+    }
+
     /// Puts a row in; at most as many as there is room for.
-    pub(super) fn insert(&mut self, hash: u64, row: u32) {
+    fn insert(&mut self, hash: u64, row: u32) {
         let (word, bits) = self.filter_place(hash);
         self.filter[word] |= bits;
         let mut slot = self.slot(hash);
         while self.slots[slot] != EMPTY {
             slot = self.after(slot);
         }
-        self.slots[slot] = (hash << 32) | (u64::from(row) + 1);
+        self.slots[slot] = slot_of(hash, row);
     }
 
     /// The rows that have one of these keys, each with the key's place among the hashes, in their order. `touch` reads
@@ -126,9 +149,51 @@ impl KeyTable {
 
     /// The word of the filter for a key, and its bits in it.
     fn filter_place(&self, hash: u64) -> (usize, u64) {
-        let bits = (0..BITS_SET).fold(0, |bits, bit| bits | 1 << ((hash >> (bit * 6)) & 63));
-        (part_of(hash, self.filter.len()), bits)
+        (part_of(hash, self.filter.len()), filter_bits(hash))
     }
+}
+
+/// One half of a table that is being filled.
+struct Half<'t> {
+    filter: &'t mut [u64],
+    /// Where it starts in the whole filter, and the slots among all slots.
+    filter_at: usize,
+    slots: &'t mut [u64],
+    slots_at: usize,
+    /// The sizes of the whole filter, and of all slots.
+    sizes: (usize, usize),
+}
+
+impl Half<'_> {
+    /// Puts rows in; gives those that belong beyond the half's end.
+    fn fill<'r>(self, rows: impl Iterator<Item = &'r (u64, u32)>) -> Vec<(u64, u32)> {
+        let mut left = Vec::new();
+        for (hash, row) in rows {
+            let word = part_of(*hash, self.sizes.0) - self.filter_at;
+            let mut slot = part_of(*hash, self.sizes.1) - self.slots_at;
+            while self.slots.get(slot).is_some_and(|content| *content != EMPTY) {
+                slot += 1;
+            }
+            match (self.filter.get_mut(word), self.slots.get_mut(slot)) {
+                (Some(word), Some(slot)) => {
+                    *word |= filter_bits(*hash);
+                    *slot = slot_of(*hash, *row);
+                }
+                _ => left.push((*hash, *row)),
+            }
+        }
+        left
+    }
+}
+
+/// The bits of a key in its word of the filter.
+fn filter_bits(hash: u64) -> u64 {
+    (0..BITS_SET).fold(0, |bits, bit| bits | 1 << ((hash >> (bit * 6)) & 63))
+}
+
+/// What a slot holds of a row.
+fn slot_of(hash: u64, row: u32) -> u64 {
+    (hash << 32) | (u64::from(row) + 1)
 }
 
 /// One of `count` parts by the upper half of a hash.
@@ -158,6 +223,25 @@ mod tests {
         assert_eq!(found, (0..3_000).map(|row| (row * 2, row)).collect::<Vec<_>>());
         assert_eq!(compared.get(), 3_000);
         assert!(KeyTable::for_keys(0).find_all(&asked, |_| 0, |_, _| true).is_empty());
+    }
+
+    #[test]
+    fn a_table_that_two_threads_fill_has_all_keys_also_where_its_halves_meet() {
+        for count in [1, 2, 3, 1_000, 5_001] {
+            // Keys that crowd around the middle and the end of the table, and scattered ones.
+            let crowded = |key: u64| match key % 3 {
+                0 => hash(key),
+                1 => (1 << 63) - 1 - (key << 20),
+                _ => u64::MAX - (key << 20),
+            };
+            let rows: Vec<(u64, u32)> = (0..count).map(|key| (crowded(u64::from(key)), key)).collect();
+            let hashes: Vec<u64> = rows.iter().map(|(hash, _)| *hash).collect();
+            for in_halves in [false, true] {
+                let table = KeyTable::of(&rows, in_halves);
+                let found = table.find_all(&hashes, |_| 0, |place, row| place == row as usize);
+                assert_eq!(found, (0..count as usize).map(|row| (row, row)).collect::<Vec<_>>());
+            }
+        }
     }
 
     #[test]
