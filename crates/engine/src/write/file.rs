@@ -4,11 +4,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
+use super::hashed::HashedFile;
 use crate::error::EngineError;
-
-pub(super) const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// What the names of files in the making end with.
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -49,7 +48,8 @@ const TEMPORARY_RANDOM_CHARACTERS: usize = 6;
 #[derive(Debug)]
 pub struct AtomicFile {
     path: PathBuf,
-    out: HashingWriter<io::BufWriter<NamedTempFile>>,
+    temporary: TempPath,
+    out: HashedFile,
 }
 
 /// Size and hash of what was written.
@@ -80,8 +80,8 @@ impl AtomicFile {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder).map_err(EngineError::io("create a file in", folder))?;
-        let out = HashingWriter::new(io::BufWriter::with_capacity(BUFFER_BYTES, file));
-        Ok(AtomicFile { path: path.to_owned(), out })
+        let (file, temporary) = file.into_parts();
+        Ok(AtomicFile { path: path.to_owned(), temporary, out: HashedFile::new(file) })
     }
 
     /// Where the file is going to be.
@@ -94,12 +94,11 @@ impl AtomicFile {
     /// # Errors
     /// When the file cannot be written or renamed: what stood in its place is untouched.
     pub fn commit(self) -> Result<Digested, EngineError> {
-        let (buffered, digested) = self.out.finish();
-        let file = buffered.into_inner().map_err(|error| EngineError::io("write", &self.path)(error.into_error()))?;
-        file.as_file().sync_all().map_err(EngineError::io("write", &self.path))?;
-        file.persist(&self.path).map_err(|error| EngineError::io("put in place", &self.path)(error.error))?;
+        let AtomicFile { path, temporary, out } = self;
+        let (_, digested) = out.finish().map_err(EngineError::io("write", &path))?;
+        temporary.persist(&path).map_err(|error| EngineError::io("put in place", &path)(error.error))?;
         // The rename itself is durable only once the folder is.
-        let folder = folder_of(&self.path);
+        let folder = folder_of(&path);
         std::fs::File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(EngineError::io("make durable the folder", folder))?;
@@ -117,45 +116,12 @@ impl Write for AtomicFile {
     }
 }
 
-/// Hashes and counts what passes through.
-#[derive(Debug)]
-pub struct HashingWriter<W> {
-    inner: W,
-    hasher: Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> HashingWriter<W> {
-    /// Starts counting at nothing.
-    pub fn new(inner: W) -> HashingWriter<W> {
-        HashingWriter { inner, hasher: Sha256::new(), bytes: 0 }
-    }
-
-    /// The writer, with size and hash of what went through.
-    pub fn finish(self) -> (W, Digested) {
-        (self.inner, Digested { bytes: self.bytes, sha256: hex(&self.hasher.finalize()) })
-    }
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
 /// SHA-256 of a text, in lower-case hex.
 pub fn digest_text(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::file::{BUFFER_BYTES, Digested, HashingWriter, digest_text, folder_of, temporary_prefix};
+use super::file::{Digested, digest_text, folder_of, temporary_prefix};
+use super::hashed::HashedFile;
 use crate::error::EngineError;
 
 /// A dataset of several Parquet files in the making. It is written beside its place under a temporary name and put in
@@ -23,7 +24,7 @@ pub(crate) struct AtomicFolder {
 #[derive(Debug)]
 pub(crate) struct PartFile {
     path: PathBuf,
-    out: HashingWriter<io::BufWriter<File>>,
+    out: HashedFile,
 }
 
 impl AtomicFolder {
@@ -51,16 +52,14 @@ impl AtomicFolder {
     pub(crate) fn part(&self) -> Result<PartFile, EngineError> {
         let path = self.folder.path().join(format!("{:06}.tmp", self.parts.len()));
         let file = File::create_new(&path).map_err(EngineError::io("create", &path))?;
-        Ok(PartFile { path, out: HashingWriter::new(io::BufWriter::with_capacity(BUFFER_BYTES, file)) })
+        Ok(PartFile { path, out: HashedFile::new(file) })
     }
 
     /// Makes the file that was started last durable and names it by its place and content: whoever reads the folder while
     /// it is exchanged misses a file rather than reading old and new ones together.
     pub(crate) fn add(&mut self, part: PartFile) -> Result<(), EngineError> {
         let PartFile { path, out } = part;
-        let (buffered, digested) = out.finish();
-        let file = buffered.into_inner().map_err(|error| EngineError::io("write", &path)(error.into_error()))?;
-        file.sync_all().map_err(EngineError::io("write", &path))?;
+        let (_, digested) = out.finish().map_err(EngineError::io("write", &path))?;
         let name = part_name(self.parts.len(), &digested);
         std::fs::rename(&path, self.folder.path().join(&name)).map_err(EngineError::io("put in place", &path))?;
         self.parts.push((name, digested));

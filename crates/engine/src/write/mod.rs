@@ -19,6 +19,7 @@
 mod csv;
 mod file;
 mod folder;
+mod hashed;
 mod json;
 mod lock;
 mod parquet;
@@ -37,7 +38,7 @@ use crate::error::EngineError;
 use crate::read::Batches;
 
 pub(crate) use file::temporary_prefix;
-pub use file::{AtomicFile, Digested, HashingWriter, digest_text};
+pub use file::{AtomicFile, Digested, digest_text};
 pub(crate) use folder::AtomicFolder;
 pub(crate) use json::push_json_text;
 pub use lock::OutputLock;
