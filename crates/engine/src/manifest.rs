@@ -17,6 +17,10 @@ use crate::write::{AtomicFile, Digested, digest_text};
 /// The version of the manifest's form. A manifest of another version is not trusted: the output is built anew.
 pub const MANIFEST_VERSION: u32 = 1;
 
+/// The form in which edited datasets are written. It goes up when the same original and log give other bytes: an output of
+/// another form is not gone on from, but built in full.
+pub const OUTPUT_FORM: u32 = 1;
+
 /// What an output was made of, and the account of the build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -100,6 +104,9 @@ pub struct OutputStamp {
 /// of the created rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputParts {
+    /// The form in which the row groups were written: see [`OUTPUT_FORM`].
+    #[serde(default)]
+    pub form: u32,
     /// One for each row group of the original that has rows.
     pub groups: Vec<GroupStamp>,
     /// How many created rows there are.

@@ -22,7 +22,7 @@ use crate::build_chunks::{EXOTIC, exotic, groups_of, source, step, write};
 use crate::build_support::{Folder, Log, editable};
 
 /// A dataset that is built again and again while its log grows.
-struct Growing<'a> {
+pub struct Growing<'a> {
     original: &'a FileSource,
     log: &'a Log,
     columns: &'a [(&'a str, ColumnType)],
@@ -50,7 +50,7 @@ fn full(
 }
 
 impl<'a> Growing<'a> {
-    fn new(
+    pub fn new(
         original: &'a FileSource,
         log: &'a Log,
         at: usize,
@@ -59,6 +59,11 @@ impl<'a> Growing<'a> {
     ) -> Growing<'a> {
         let last = (full(original, &log.0[..at], columns, &output).unwrap(), at);
         Growing { original, log, columns, output, last }
+    }
+
+    /// How many events are in the last build.
+    pub fn position(&self) -> usize {
+        self.last.1
     }
 
     /// Goes on to a position of the log; none when that is not possible.
@@ -87,7 +92,7 @@ impl<'a> Growing<'a> {
 
     /// Goes on to a position of the log, or builds in full when that is not possible, and compares with a full build in
     /// another place. The result says whether going on was possible.
-    fn grow(&mut self, folder: &Folder, to: usize) -> bool {
+    pub fn grow(&mut self, folder: &Folder, to: usize) -> bool {
         let is_folder = self.output.as_os_str().to_string_lossy().ends_with('/');
         let whole = folder.path(if is_folder { "whole/" } else { "whole.parquet" });
         let expected = full(self.original, &self.log.0[..to], self.columns, &whole).unwrap();

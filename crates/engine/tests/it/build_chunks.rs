@@ -46,7 +46,13 @@ fn run(
 }
 
 /// Builds in both ways and checks that rows and account are the same, and that the fast way gives the same bytes twice.
-fn both(folder: &Folder, original: &FileSource, key: &[&str], log: &Log, columns: &[(&str, ColumnType)]) -> ApplyBuild {
+pub fn both(
+    folder: &Folder,
+    original: &FileSource,
+    key: &[&str],
+    log: &Log,
+    columns: &[(&str, ColumnType)],
+) -> ApplyBuild {
     let [fast, again, slow] = ["fast.parquet", "again.parquet", "slow.parquet"].map(|name| folder.path(name));
     let built = run(original, key, log, columns, &fast, apply).unwrap();
     run(original, key, log, columns, &again, apply).unwrap();

@@ -4,6 +4,7 @@
 mod build_again;
 mod build_apply;
 mod build_chunks;
+mod build_pages;
 mod build_replay;
 mod build_spilled;
 mod build_support;

@@ -20,7 +20,7 @@ use super::spill::SpilledLog;
 use crate::cell::{arrow_type_of, column_type_of_field, columns_of};
 use crate::control::Control;
 use crate::error::EngineError;
-use crate::manifest::{FileStamp, InputStamp, OutputParts, OutputStamp, prints_of};
+use crate::manifest::{FileStamp, InputStamp, OUTPUT_FORM, OutputParts, OutputStamp, prints_of};
 use crate::read::FileSource;
 use crate::write::{DatasetWriter, Output, WriteOptions, Written, at};
 
@@ -206,7 +206,7 @@ pub fn rebuild(rebuild: &RebuildTask<'_>, control: &Control) -> Result<Option<Ap
     let is_same = prints.files.iter().eq(stamp.files.iter().map(|file| &file.print));
     let is_present =
         prints_of(task.output).is_ok_and(|prints| prints.iter().eq(parts.files.iter().map(|file| &file.print)));
-    if !is_same || !is_present {
+    if !is_same || !is_present || parts.form != OUTPUT_FORM {
         return Ok(None);
     }
     let Some((plan, opened)) = chunks::open(task, original, parts.has_created)? else { return Ok(None) };

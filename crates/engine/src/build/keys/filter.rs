@@ -1,20 +1,27 @@
-//! Which row groups may have a key, remembered from the build that read them all: so that one new edit costs the keys of
-//! one row group, also where keys lie in no order and the smallest and largest ones tell nothing.
+//! Where a key may be, remembered from the build that read them all: so that one new edit costs the keys of a few pages,
+//! also where keys lie in no order and the smallest and largest ones tell nothing.
 //!
-//! For each row group there is a Bloom filter in blocks of one cache line (Putze, Sanders, Singler, "Cache-, Hash- and
+//! For each run of rows of a row group there is a Bloom filter in blocks of one cache line (Putze, Sanders, Singler, "Cache-, Hash- and
 //! Space-Efficient Bloom Filters", 2007): a key sets all its bits in one block, so that looking for it reads 64 bytes.
 //!
-//! A filter only says where to look first. A key that is in none of the named row groups is looked for in the others, so
-//! a damaged file of filters makes a build slower and never wrong.
+//! A filter only says where to look first. A key that is in none of the named runs is looked for in all rows, so a damaged
+//! file of filters makes a build slower and never wrong.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::EngineError;
 use crate::write::{digest_text, temporary_prefix};
 
-const MAGIC: &[u8; 8] = b"StetKey1";
+const MAGIC: &[u8; 8] = b"StetKey2";
+
+/// Rows of a row group that share a filter; the last run of a row group may be shorter.
+const RUN_ROWS: usize = 64 * 1024;
+
+/// For more keys than these the filters of a row group are read as a whole, and not a block for each.
+const KEYS_ONE_BY_ONE_MAX: usize = 64;
 
 /// Bits for each key: about one key in a hundred is taken for one that is there.
 const BITS_PER_KEY: usize = 10;
@@ -25,18 +32,23 @@ const BITS_SET: u32 = 6;
 const BLOCK_WORDS: usize = 8;
 const BLOCK_BYTES: usize = BLOCK_WORDS * 8;
 
-/// The most row groups that filters are kept for.
+/// The most row groups, and runs of rows, that filters are kept for.
 const FILTERS_MAX: usize = 1_000_000;
+const RUNS_MAX: usize = 4_000_000;
 
-/// The filter of one row group; without blocks it says nothing.
+/// The filters of one row group; without any it says nothing.
 #[derive(Debug, Default)]
 pub(in crate::build) struct KeyFilter {
-    blocks: Vec<[u64; BLOCK_WORDS]>,
+    runs: Vec<Vec<[u64; BLOCK_WORDS]>>,
 }
 
 impl KeyFilter {
-    /// The filter of keys with these hashes.
+    /// The filter of keys with these hashes, in the order of their rows.
     pub(in crate::build) fn of(hashes: &[u64]) -> KeyFilter {
+        KeyFilter { runs: hashes.chunks(RUN_ROWS).map(KeyFilter::run).collect() }
+    }
+
+    fn run(hashes: &[u64]) -> Vec<[u64; BLOCK_WORDS]> {
         let mut blocks = vec![[0u64; BLOCK_WORDS]; (hashes.len() * BITS_PER_KEY).div_ceil(BLOCK_BYTES * 8)];
         for hash in hashes {
             let (block, bits) = place_of(*hash, blocks.len());
@@ -44,12 +56,12 @@ impl KeyFilter {
                 blocks[block][bit / 64] |= 1 << (bit % 64);
             }
         }
-        KeyFilter { blocks }
+        blocks
     }
 
     /// Whether it says nothing.
     pub(in crate::build) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+        self.runs.is_empty()
     }
 }
 
@@ -66,8 +78,8 @@ fn place_of(hash: u64, blocks: usize) -> (usize, impl Iterator<Item = usize>) {
 #[derive(Debug)]
 pub(in crate::build) struct KeyFilters {
     file: File,
-    /// For each row group where its blocks start in the file, and how many there are.
-    places: Vec<(u64, u32)>,
+    /// For each run of rows of each row group where its blocks start in the file, and how many there are.
+    places: Vec<Vec<(u64, u32)>>,
 }
 
 impl KeyFilters {
@@ -94,9 +106,12 @@ impl KeyFilters {
             out.write_all(digest_text(identity).as_bytes())?;
             out.write_all(&(filters.len() as u32).to_le_bytes())?;
             for filter in filters {
-                out.write_all(&(filter.blocks.len() as u32).to_le_bytes())?;
+                out.write_all(&(filter.runs.len() as u32).to_le_bytes())?;
             }
-            for word in filters.iter().flat_map(|filter| filter.blocks.iter().flatten()) {
+            for run in filters.iter().flat_map(|filter| &filter.runs) {
+                out.write_all(&(run.len() as u32).to_le_bytes())?;
+            }
+            for word in filters.iter().flat_map(|filter| filter.runs.iter().flatten().flatten()) {
                 out.write_all(&word.to_le_bytes())?;
             }
             out.flush()
@@ -118,36 +133,75 @@ impl KeyFilters {
         if magic != MAGIC || digest != digest_text(identity).as_bytes() || count != groups || count > FILTERS_MAX {
             return None;
         }
-        let mut sizes = vec![0; count * 4];
-        file.read_exact(&mut sizes).ok()?;
-        let mut at = (head.len() + sizes.len()) as u64;
-        let places = sizes
-            .chunks_exact(4)
-            .map(|size| {
-                let blocks = u32::from_le_bytes([size[0], size[1], size[2], size[3]]);
-                let place = (at, blocks);
-                at += u64::from(blocks) * BLOCK_BYTES as u64;
-                place
-            })
-            .collect();
+        let counts = read_numbers(&mut file, count)?;
+        let runs: usize = counts.iter().map(|count| *count as usize).sum();
+        if runs > RUNS_MAX {
+            return None;
+        }
+        let mut sizes = read_numbers(&mut file, runs)?.into_iter();
+        let mut at = (head.len() + (count + runs) * 4) as u64;
+        let mut place = |blocks: u32| {
+            let place = (at, blocks);
+            at += u64::from(blocks) * BLOCK_BYTES as u64;
+            place
+        };
+        let places =
+            counts.iter().map(|count| sizes.by_ref().take(*count as usize).map(&mut place).collect()).collect();
         Some(KeyFilters { file, places })
     }
 
-    /// Whether a row group may have the key with this hash.
-    pub(in crate::build) fn may_have(&self, group: usize, hash: u64) -> bool {
-        let (start, blocks) = self.places[group];
-        if blocks == 0 {
-            return true;
+    /// The rows of a row group that may have one of the keys with these hashes, in order and apart from each other; none
+    /// when nothing is known.
+    pub(in crate::build) fn rows(&self, group: usize, rows: usize, hashes: &[u64]) -> Option<Vec<Range<usize>>> {
+        let places = &self.places[group];
+        if places.len() != rows.div_ceil(RUN_ROWS) {
+            return None;
         }
-        let (block, mut bits) = place_of(hash, blocks as usize);
-        let mut bytes = [0; BLOCK_BYTES];
-        let at = start + (block * BLOCK_BYTES) as u64;
-        // What cannot be read says nothing.
-        if crate::read::parquet::read_exact_at(&self.file, &mut bytes, at).is_err() {
-            return true;
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for (run, (start, blocks)) in places.iter().enumerate() {
+            let whole = if hashes.len() > KEYS_ONE_BY_ONE_MAX {
+                let mut whole = vec![0; *blocks as usize * BLOCK_BYTES];
+                // What cannot be read says nothing.
+                crate::read::parquet::read_exact_at(&self.file, &mut whole, *start).ok()?;
+                Some(whole)
+            } else {
+                None
+            };
+            let mut is_here = false;
+            for hash in hashes {
+                if *blocks == 0 {
+                    return None;
+                }
+                let (block, mut bits) = place_of(*hash, *blocks as usize);
+                let mut bytes = [0; BLOCK_BYTES];
+                match &whole {
+                    Some(whole) => bytes.copy_from_slice(&whole[block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES]),
+                    None => {
+                        let at = start + (block * BLOCK_BYTES) as u64;
+                        crate::read::parquet::read_exact_at(&self.file, &mut bytes, at).ok()?;
+                    }
+                }
+                if bits.all(|bit| bytes[bit / 8] & (1 << (bit % 8)) != 0) {
+                    is_here = true;
+                    break;
+                }
+            }
+            if is_here {
+                let own = run * RUN_ROWS..((run + 1) * RUN_ROWS).min(rows);
+                match found.last_mut() {
+                    Some(last) if last.end == own.start => last.end = own.end,
+                    _ => found.push(own),
+                }
+            }
         }
-        bits.all(|bit| bytes[bit / 8] & (1 << (bit % 8)) != 0)
+        Some(found)
     }
+}
+
+fn read_numbers(file: &mut File, count: usize) -> Option<Vec<u32>> {
+    let mut bytes = vec![0; count * 4];
+    file.read_exact(&mut bytes).ok()?;
+    Some(bytes.chunks_exact(4).map(|number| u32::from_le_bytes([number[0], number[1], number[2], number[3]])).collect())
 }
 
 #[cfg(test)]
@@ -159,15 +213,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
         let output = folder.path().join("edited.parquet/");
         let hash = |key: u64| key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let group = |from: u64| (from..from + 10_000).map(hash).collect::<Vec<_>>();
-        let filters = [KeyFilter::of(&group(0)), KeyFilter::default(), KeyFilter::of(&group(50_000))];
+        let group = |from: u64, rows: u64| (from..from + rows).map(hash).collect::<Vec<_>>();
+        let filters = [KeyFilter::of(&group(0, 10_000)), KeyFilter::default(), KeyFilter::of(&group(50_000, 150_000))];
         KeyFilters::write(&output, "state 1", &filters).unwrap_or_else(|error| panic!("{error}"));
         assert!(KeyFilters::open(&output, "state 2", 3).is_none());
         assert!(KeyFilters::open(&output, "state 1", 2).is_none());
         let opened = KeyFilters::open(&output, "state 1", 3).unwrap_or_else(|| panic!("there are filters"));
-        assert!((0..10_000).all(|key| opened.may_have(0, hash(key)) && opened.may_have(2, hash(50_000 + key))));
-        assert!(opened.may_have(1, 7));
-        let wrong = (10_000..50_000).filter(|key| opened.may_have(0, hash(*key))).count();
+        let rows = |group, rows, keys: &[u64]| {
+            opened.rows(group, rows, &keys.iter().map(|key| hash(*key)).collect::<Vec<_>>())
+        };
+        let all = |rows: usize| Some(std::iter::once(0..rows).collect::<Vec<_>>());
+        assert!((0..10_000).all(|key| rows(0, 10_000, &[key]) == all(10_000)));
+        assert_eq!((rows(1, 10_000, &[7]), rows(2, 60_000, &[7])), (None, None));
+        let wrong = (10_000..50_000).filter(|key| rows(0, 10_000, &[*key]) != Some(Vec::new())).count();
         assert!(wrong < 1_200, "{wrong} of 40000");
+        // The rows of one key are few of those of a large row group, and many keys together are found in all of them.
+        let is_in = |key: u64| {
+            rows(2, 150_000, &[50_000 + key]).unwrap_or_default().iter().any(|rows| rows.contains(&(key as usize)))
+        };
+        assert!((0..150_000).all(is_in));
+        let few =
+            (0..150_000).filter(|key| rows(2, 150_000, &[50_000 + key]).is_some_and(|rows| rows.len() == 1)).count();
+        assert!(few > 140_000, "{few} of 150000");
+        let many: Vec<u64> = (0..100).map(|key| 50_000 + key * 1_499).collect();
+        assert_eq!(rows(2, 150_000, &many), all(150_000));
+        assert_eq!(rows(2, 150_000, &[]), Some(Vec::new()));
     }
 }

@@ -1,5 +1,6 @@
 //! The work on one row group: which of its rows the log knows, and new chunks for the columns that change.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,17 +16,18 @@ use parquet::file::reader::RowGroupReader;
 use parquet::file::serialized_reader::SerializedRowGroupReader;
 use parquet::file::statistics::Statistics;
 
-use stet_domain::replay::{Replay, RowState};
+use stet_domain::replay::{ColumnIndex, Replay, RowState};
 
 use super::intact::check_pages;
 use super::layout::{Group, Layout, OutputColumn, Treatment};
 use super::levels::{Buffered, Change, rewrite};
+use super::pages::{CellValues, Changes, OldIndex, OpenPage, PageChanges, PagedChunk, edit};
 use super::pipeline::in_order;
 use super::sink::Place;
 use crate::build::apply::Plan;
 use crate::build::apply::rows::{Editor, Overlay, Tally, arrow_error, without_room_for_nulls};
 use crate::build::keys::{BatchKeys, EndedRun, KeyFilter, KeyIndex, KeyRun};
-use crate::cell::CellReader;
+use crate::cell::{Appender, CellReader};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::read::FileSource;
@@ -176,6 +178,32 @@ impl<'a> Work<'a> {
         Ok((run, hits))
     }
 
+    /// Finds keys in some rows of a row group, in order and apart from each other.
+    pub(super) fn find_in(&self, group: &Group, rows: &[Range<usize>]) -> Result<Vec<Hit>, EngineError> {
+        let places = in_file_order(&self.layout.files[group.file], &self.plan.keys.places);
+        let selection = RowSelection::from_consecutive_ranges(rows.iter().cloned(), group.rows);
+        let builder = self.builder(group, &self.plan.keys.places, KEY_BATCH_ROWS).with_row_selection(selection);
+        let reader = guarded(|| builder.build())
+            .map_err(|what| self.damaged(group, &what))?
+            .map_err(|error| self.damaged(group, &error))?;
+        let wanted: usize = rows.iter().map(Range::len).sum();
+        let mut numbers = rows.iter().cloned().flatten();
+        let (mut hits, mut read) = (Vec::new(), 0);
+        self.for_each_batch(group, reader, |batch| {
+            self.control.check()?;
+            let keys = BatchKeys::new(&batch, &places)?;
+            let own: Vec<usize> = numbers.by_ref().take(batch.num_rows()).collect();
+            let known = self.index.hits(&keys).into_iter();
+            hits.extend(known.filter_map(|(hit, known)| Some(Hit { row: *own.get(hit)? as u32, known: known as u32 })));
+            read += batch.num_rows();
+            Ok(())
+        })?;
+        if read != wanted {
+            return Err(self.damaged(group, &"it has fewer rows than its metadata says"));
+        }
+        Ok(hits)
+    }
+
     /// The statistics of the key columns of a row group, as far as they can be relied on.
     pub(super) fn key_statistics(&self, group: &Group) -> Vec<Option<(&Statistics, DataType)>> {
         let file = &self.layout.files[group.file];
@@ -224,6 +252,12 @@ impl<'a> Work<'a> {
         let (Some(original), Some(treatment)) = (column.original, treatment) else {
             return self.encode(group, column, touched_place, kept, dropped, editor);
         };
+        if let Some(place) = touched_place
+            && dropped.is_empty()
+            && let Some(chunk) = self.paged(group, column)?
+        {
+            return self.edit(group, column, &chunk, place, kept, editor);
+        }
         if touched_place.is_some() || treatment == Treatment::Reencode {
             return self.encode(group, column, touched_place, kept, dropped, editor);
         }
@@ -270,6 +304,63 @@ impl<'a> Work<'a> {
                 .map_err(|error| self.damaged(group, &error))?;
         }
         Ok(())
+    }
+
+    /// The original's chunk of an editable column, when it can be edited page by page.
+    pub(super) fn paged(&self, group: &Group, column: &OutputColumn) -> Result<Option<PagedChunk>, EngineError> {
+        let file = &self.layout.files[group.file];
+        let (Some(original), Some(Treatment::Copy)) = (column.original, column.treatments.get(group.file)) else {
+            return Ok(None);
+        };
+        let leaves = file.leaves(original);
+        if leaves.len() != 1 {
+            return Ok(None);
+        }
+        let data_type = self.plan.schema.field(original).data_type();
+        PagedChunk::open(file, group.place, leaves.start, data_type).map_err(|error| self.damaged(group, &error))
+    }
+
+    /// Edits the pages of a chunk; a copy of the original when no value in it becomes another one.
+    pub(super) fn edited(
+        &self,
+        group: &Group,
+        column: &OutputColumn,
+        chunk: &PagedChunk,
+        changes: &mut impl Changes,
+    ) -> Result<Chunk, EngineError> {
+        let file = &self.layout.files[group.file];
+        let leaf = column.original.map_or(0, |original| file.leaves(original).start);
+        let index = file.metadata.metadata().page_index_for_row_group(group.place);
+        let old = OldIndex { column: index.column_index(leaf).filter(|_| file.trusts_statistics()) };
+        let old = self.layout.has_page_index.then_some(old);
+        let edited = edit(chunk, old, changes, &|error| self.damaged(group, error))?;
+        Ok(edited.map_or(Chunk::Copy(leaf), |edited| Chunk::Buffered(Box::new(edited))))
+    }
+
+    /// The chunk of a column with the log's overrides in its pages, and the account of them.
+    fn edit(
+        &self,
+        group: &Group,
+        column: &OutputColumn,
+        chunk: &PagedChunk,
+        place: usize,
+        kept: (&Known, &[u32]),
+        editor: &Editor<'a>,
+    ) -> Result<(Vec<Chunk>, Option<Tally>), EngineError> {
+        let mut account = editor.part();
+        let (known, kept) = kept;
+        let mut overrides = Overrides {
+            work: self,
+            group,
+            data_type: self.plan.data_type(place),
+            column: account.rules.replay().column(&self.plan.editable[place].name),
+            known,
+            kept,
+            next: 0,
+            account: &mut account,
+        };
+        let chunk = self.edited(group, column, chunk, &mut overrides)?;
+        Ok((vec![chunk], Some(account.tally())))
     }
 
     /// Writes a column anew through Arrow, with its overrides.
@@ -420,7 +511,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn for_each_batch(
+    pub(super) fn for_each_batch(
         &self,
         group: &Group,
         mut reader: ParquetRecordBatchReader,
@@ -442,6 +533,52 @@ impl<'a> Work<'a> {
 
     pub(super) fn damaged_in(&self, place: Place<'_>, error: &dyn std::fmt::Display) -> EngineError {
         damaged(place.source, &place.file.path, format!("row group {}", place.group.place + 1), error)
+    }
+}
+
+/// What the log says of the rows of a column, page by page.
+struct Overrides<'w, 'a, 'e> {
+    work: &'w Work<'a>,
+    group: &'w Group,
+    data_type: &'w DataType,
+    column: Option<ColumnIndex>,
+    known: &'w Known,
+    /// The rows that have an override, by their places in `known`.
+    kept: &'w [u32],
+    /// The first of them that is not before the page.
+    next: usize,
+    account: &'e mut Editor<'a>,
+}
+
+impl Changes for Overrides<'_, '_, '_> {
+    fn may_change(&mut self, _: usize, rows: Range<usize>) -> bool {
+        self.kept.get(self.next).is_some_and(|at| (self.known.rows[*at as usize] as usize) < rows.end)
+    }
+
+    fn of(&mut self, page: &OpenPage<'_>) -> Result<PageChanges, EngineError> {
+        self.work.control.check()?;
+        let first = self.next;
+        let row = |at: &u32| self.known.rows[*at as usize] as usize;
+        let own = &self.kept[first..];
+        let own = &own[..own.partition_point(|at| row(at) < page.rows.end)];
+        self.next += own.len();
+        let originals = page.array(own.iter().map(|at| row(at) - page.rows.start));
+        let originals = originals.map_err(|error| self.work.damaged(self.group, &error))?;
+        let originals = CellReader::new(originals.as_ref());
+        let (mut rows, mut values) = (Vec::with_capacity(own.len()), Appender::new(self.data_type, own.len()));
+        for (place, at) in own.iter().enumerate() {
+            let Some((key, state)) = self.known.row(*at as usize) else { continue };
+            let Some((column, cell)) = self.column.and_then(|column| Some((column, state.cell(column)?))) else {
+                continue;
+            };
+            let Some(overriding) = cell.overriding else { continue };
+            if let Some(value) = self.account.cell(key, column, cell, overriding, || originals.text(place))
+                && values.append(value)
+            {
+                rows.push((row(at) - page.rows.start) as u32);
+            }
+        }
+        Ok(PageChanges { rows, cells: CellValues::of(values.finish()?.as_ref()) })
     }
 }
 

@@ -11,6 +11,7 @@ mod group;
 mod intact;
 mod layout;
 mod levels;
+mod pages;
 mod patch;
 mod pipeline;
 mod shift;
@@ -27,7 +28,7 @@ use super::{ApplyTask, Plan};
 use crate::build::keys::{KeyCheck, KeyFilter, KeyIndex};
 use crate::control::Control;
 use crate::error::EngineError;
-use crate::manifest::{GroupStamp, OutputParts};
+use crate::manifest::{GroupStamp, OUTPUT_FORM, OutputParts};
 use crate::read::parquet::open_all;
 use crate::read::{FileSource, Fingerprint};
 use crate::write::Output;
@@ -141,7 +142,11 @@ pub(super) fn copy(
             if prepared.rows_out > 0 {
                 let group = &layout.groups[prepared.group];
                 let place = Place { source, file: &layout.files[group.file], group };
-                sink.write(Origin { own: place, original: place }, prepared.rows_out, prepared.chunks)?;
+                sink.write(
+                    Origin { own: place, original: place },
+                    prepared.rows_out,
+                    prepared.chunks.into_iter().map(Ok),
+                )?;
             }
             groups.push(GroupStamp {
                 rows_in: rows_in as u64,
@@ -162,7 +167,8 @@ pub(super) fn copy(
         control.check()?;
         rows_created += sink.write_created(plan, &batches)?;
     }
-    let parts = OutputParts { groups, rows_created, has_created: opened.has_created, files: Vec::new() };
+    let parts =
+        OutputParts { form: OUTPUT_FORM, groups, rows_created, has_created: opened.has_created, files: Vec::new() };
     Ok(Copied { output: sink.finish()?, rows_out: rows_out + rows_created, parts, filters })
 }
 

@@ -1,8 +1,10 @@
 //! Going on from an earlier output: only the chunks that new events touch are written anew.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::sync_channel;
 
 use arrow_array::{Array, ArrayRef, new_null_array};
 use arrow_schema::{DataType, Field};
@@ -18,12 +20,13 @@ use stet_domain::replay::Replay;
 
 use super::group::{Chunk, Hit, Known, Work};
 use super::layout::{Group, OutputColumn, groups_of};
+use super::pages::{CellValues, Changes, OpenPage, PageChanges, PagedChunk};
 use super::shift::{Rows, Shift};
 use super::sink::{Origin, Place, Sink};
 use super::{Opened, created};
 use crate::build::apply::rows::{Editor, Overlay, arrow_error, without_room_for_nulls};
 use crate::build::keys::KeyFilters;
-use crate::cell::CellReader;
+use crate::cell::{Appender, CellReader};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::manifest::OutputParts;
@@ -133,24 +136,50 @@ pub(in crate::build::apply) fn patch(
         let touched = present.original_of[place].filter(|group| !found[*group].is_empty());
         let (Some(touched), Some(shift)) = (touched, touched.and_then(|group| shifts[group].as_ref())) else {
             if !sink.keep(&earlier.parts.files[group.file])? {
-                let chunks = (0..layout.descriptor.num_columns()).map(Chunk::Copy).collect();
+                let chunks = (0..layout.descriptor.num_columns()).map(|leaf| Ok(Chunk::Copy(leaf)));
                 sink.write(Origin { own, original: own }, group.rows, chunks)?;
             }
             continue;
         };
         let original = &layout.groups[touched];
         let overrides = &mut groups[touched].overrides;
-        let mut chunks = Vec::with_capacity(layout.descriptor.num_columns());
-        for column in &layout.columns {
-            let patch = Patch { work: &work, earlier, column, original, own, hits: &found[touched], shift };
-            match patch.chunks(&mut before, &mut after, overrides)? {
-                Some(changed) => chunks.extend(changed),
-                None => chunks.extend(column.leaves.clone().map(Chunk::Copy)),
-            }
-        }
         let rows_out = original.rows - shift.after.len();
-        let original = Place { source, file: &layout.files[original.file], group: original };
-        sink.write(Origin { own, original }, rows_out, chunks)?;
+        let (before, after) = (&mut before, &mut after);
+        // While a column is made anew, those before it are copied and hashed.
+        let (sender, receiver) = sync_channel(layout.descriptor.num_columns());
+        let (work, hits) = (&work, &found[touched]);
+        let make = move || {
+            for column in &layout.columns {
+                let patch = Patch { work, earlier, column, original, own, hits, shift };
+                let copies = || column.leaves.clone().map(Chunk::Copy).collect();
+                let chunks = patch.chunks(before, after, overrides).map(|chunks| chunks.unwrap_or_else(copies));
+                let (chunks, error) = match chunks {
+                    Ok(chunks) => (chunks, None),
+                    Err(error) => (Vec::new(), Some(Err(error))),
+                };
+                let is_over = error.is_some();
+                for chunk in chunks.into_iter().map(Ok).chain(error) {
+                    if sender.send(chunk).is_err() {
+                        return;
+                    }
+                }
+                if is_over {
+                    return;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let making = scope.spawn(move || guarded(make));
+            let from = Place { source, file: &layout.files[original.file], group: original };
+            let written = sink.write(Origin { own, original: from }, rows_out, receiver.into_iter());
+            match making.join() {
+                Ok(Ok(())) => written,
+                Ok(Err(what)) => Err(work.damaged(original, &what)),
+                Err(_) => {
+                    written.and(Err(EngineError::Internal { action: "building", source: "a thread stopped".into() }))
+                }
+            }
+        })?;
         groups[touched].rows_out = rows_out as u64;
     }
     let rows_created = match &created {
@@ -196,15 +225,25 @@ fn find(
         for (place, group) in groups.iter().enumerate() {
             control.check()?;
             let statistics = work.key_statistics(group);
-            let may_be_here = |known: &usize| {
-                let Some(hash) = hashes[*known] else { return false };
-                index.may_be_in(*known, &statistics) && filters.is_none_or(|filters| filters.may_have(place, hash))
-            };
-            if is_searched[place] || !left.iter().any(may_be_here) {
+            if is_searched[place] {
                 continue;
             }
-            is_searched[place] = true;
-            let (_, hits) = work.find(group)?;
+            let may_be_here = |known: &&usize| index.may_be_in(**known, &statistics);
+            let likely: Vec<u64> = left.iter().filter(may_be_here).filter_map(|known| hashes[*known]).collect();
+            if likely.is_empty() {
+                continue;
+            }
+            let hits = match filters.and_then(|filters| filters.rows(place, group.rows, &likely)) {
+                Some(rows) if rows.is_empty() => continue,
+                Some(rows) => work.find_in(group, &rows)?,
+                None => {
+                    is_searched[place] = true;
+                    work.find(group)?.1
+                }
+            };
+            if hits.is_empty() {
+                continue;
+            }
             // A key is that of one row only, so a row that was found is looked for no more.
             let here: HashSet<usize> = hits.iter().map(|hit| hit.known as usize).collect();
             left.retain(|known| !here.contains(known));
@@ -317,8 +356,13 @@ impl<'w> Patch<'_, 'w> {
         let count = overrides.get(name).copied().unwrap_or(0).saturating_sub(had) + has;
         if count > 0 {
             overrides.insert(name.clone(), count);
-            let chunks =
-                if self.shift.is_none() { self.encode(place, &cells) } else { self.encode_shifted(place, &cells) };
+            // As in a full build: a row group that loses rows is written anew.
+            let paged = if self.shift.after.is_empty() { self.work.paged(self.original, self.column)? } else { None };
+            let chunks = match paged {
+                Some(paged) => self.edit(place, &paged, &cells),
+                None if self.shift.is_none() => self.encode(place, &cells),
+                None => self.encode_shifted(place, &cells),
+            };
             return chunks.map(Some);
         }
         overrides.remove(name);
@@ -337,10 +381,6 @@ impl<'w> Patch<'_, 'w> {
             &self.shift.after,
             after,
         )?;
-        let from_original = |chunk| match chunk {
-            Chunk::Copy(leaf) => Chunk::CopyOriginal(leaf),
-            other => other,
-        };
         Ok(chunks.into_iter().map(from_original).collect())
     }
 
@@ -385,6 +425,67 @@ impl<'w> Patch<'_, 'w> {
             cells.push((hit.row, value.map_or(Cell::Restore, Cell::Set)));
         }
         Ok(Cells { cells, had: had_count, has: has_count })
+    }
+
+    /// Edits the original's pages again: with what the present output holds elsewhere, and with other values in some cells.
+    fn edit(&self, place: usize, paged: &PagedChunk, cells: &[(u32, Cell)]) -> Result<Vec<Chunk>, EngineError> {
+        let data_type = self.work.plan.data_type(place);
+        let (mut rows, mut values, mut restored) = (Vec::new(), Appender::new(data_type, cells.len()), Vec::new());
+        for (row, cell) in cells {
+            match cell {
+                Cell::Set(value) if values.append(value.clone()) => rows.push(*row),
+                Cell::Set(_) => {}
+                Cell::Restore => restored.push(*row),
+            }
+        }
+        let touched = PageChanges { rows, cells: CellValues::of(values.finish()?.as_ref()) };
+        let mut present = None;
+        if self.shift.is_none() {
+            let (file, group) = (self.own.file, self.own.group.place);
+            let opened = PagedChunk::open(file, group, self.column.leaves.start, data_type);
+            present = opened.map_err(|error| self.damaged(&error))?.filter(|present| present.lies_like(paged));
+        }
+        let chunk = match &present {
+            Some(present) => {
+                let mut changes = SincePresent { patch: self, paged, present, touched, restored };
+                self.work.edited(self.original, self.column, paged, &mut changes)?
+            }
+            None => {
+                let mut changes = self.differences(place)?.overlaid(&touched, &restored);
+                self.work.edited(self.original, self.column, paged, &mut changes)?
+            }
+        };
+        Ok(vec![from_original(chunk)])
+    }
+
+    /// What rows of the original's row group hold in the present output, where that is something else. Rows that the output
+    /// lacks are as in the original.
+    fn differences(&self, place: usize) -> Result<PageChanges, EngineError> {
+        let work = self.work;
+        let data_type = work.plan.data_type(place);
+        let Some(original) = self.column.original else { return Ok(PageChanges::default()) };
+        let mut present = Rows::new(self.present_reader(work.plan.places[place])?, data_type.clone());
+        let mut lacking = self.shift.before.iter().peekable();
+        let (mut changes, mut row) = (PageChanges::default(), 0u32);
+        let reader = work.reader(self.original, &[original], BATCH_ROWS)?;
+        work.for_each_batch(self.original, reader, |batch| {
+            work.control.check()?;
+            let end = row + batch.num_rows() as u32;
+            let own: Vec<u32> = (row..end).filter(|row| lacking.next_if_eq(&row).is_none()).collect();
+            let values = present.take(own.len()).map_err(|error| self.damaged(&error))?;
+            if values.len() != own.len() {
+                return Err(self.damaged(&"it has fewer rows than its metadata says"));
+            }
+            let (values, originals) = (CellValues::of(values.as_ref()), CellValues::of(batch.column(0).as_ref()));
+            for (at, own_row) in own.into_iter().enumerate() {
+                if values.get(at) != originals.get((own_row - row) as usize) {
+                    changes.push(own_row, values.get(at));
+                }
+            }
+            row = end;
+            Ok(())
+        })?;
+        Ok(changes)
     }
 
     /// Writes the column of the present output anew with other values in some cells.
@@ -508,6 +609,41 @@ impl<'w> Patch<'_, 'w> {
     fn damaged(&self, error: &dyn std::fmt::Display) -> EngineError {
         let place = format!("row group {}", self.own.group.place + 1);
         damaged(self.own.source, &self.own.file.path, place, error)
+    }
+}
+
+/// The values of the present output with other ones in some cells, page by page.
+struct SincePresent<'p, 'a, 'w> {
+    patch: &'p Patch<'a, 'w>,
+    paged: &'p PagedChunk,
+    present: &'p PagedChunk,
+    touched: PageChanges,
+    restored: Vec<u32>,
+}
+
+impl Changes for SincePresent<'_, '_, '_> {
+    fn may_change(&mut self, page: usize, rows: Range<usize>) -> bool {
+        self.touched.is_in(&rows) || !self.paged.has_same(page, self.present)
+    }
+
+    fn of(&mut self, page: &OpenPage<'_>) -> Result<PageChanges, EngineError> {
+        self.patch.work.control.check()?;
+        let touched = self.touched.part(page.rows.clone());
+        if self.paged.has_same(page.number, self.present) {
+            return Ok(touched);
+        }
+        let present = page.differences(self.present).map_err(|error| self.patch.damaged(&error))?;
+        let rows = page.rows.start as u32..page.rows.end as u32;
+        let restored = self.restored.iter().filter(|row| rows.contains(row)).map(|row| row - rows.start);
+        Ok(present.overlaid(&touched, &restored.collect::<Vec<_>>()))
+    }
+}
+
+/// A chunk of the original's row group, in a row group of which the other chunks are the present output's.
+fn from_original(chunk: Chunk) -> Chunk {
+    match chunk {
+        Chunk::Copy(leaf) => Chunk::CopyOriginal(leaf),
+        other => other,
     }
 }
 

@@ -76,7 +76,12 @@ impl<'a> Sink<'a> {
     }
 
     /// Writes one row group of copied and new chunks.
-    pub(super) fn write(&mut self, from: Origin<'_>, rows: usize, chunks: Vec<Chunk>) -> Result<(), EngineError> {
+    pub(super) fn write(
+        &mut self,
+        from: Origin<'_>,
+        rows: usize,
+        chunks: impl Iterator<Item = Result<Chunk, EngineError>>,
+    ) -> Result<(), EngineError> {
         let layout = self.layout;
         self.row_group(Chunks { layout, from, rows, chunks })
     }
@@ -134,17 +139,17 @@ pub(super) struct Place<'a> {
     pub(super) group: &'a Group,
 }
 
-struct Chunks<'a> {
+struct Chunks<'a, C> {
     layout: &'a Layout,
     from: Origin<'a>,
     rows: usize,
-    chunks: Vec<Chunk>,
+    chunks: C,
 }
 
-impl WriteGroup for Chunks<'_> {
+impl<C: Iterator<Item = Result<Chunk, EngineError>>> WriteGroup for Chunks<'_, C> {
     fn write<W: Write + Send>(self, writer: &mut SerializedRowGroupWriter<'_, W>) -> Result<(), EngineError> {
         for chunk in self.chunks {
-            match chunk {
+            match chunk? {
                 Chunk::Copy(leaf) => copy(self.from.own, leaf, self.rows, self.layout.has_page_index, writer)?,
                 Chunk::CopyOriginal(leaf) => {
                     copy(self.from.original, leaf, self.rows, self.layout.has_page_index, writer)?;
