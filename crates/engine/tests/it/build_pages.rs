@@ -38,7 +38,7 @@ const COLUMNS: [(&str, ColumnType); 8] = [
 
 /// Rows whose values repeat every `distinct` rows, with nulls where `nulls` says so.
 fn rows(count: usize, distinct: usize, nulls: usize) -> RecordBatch {
-    let some = |row: usize, column: usize| nulls == 0 || (row * 7 + column * 3) % (nulls + 1) != 0;
+    let some = |row: usize, column: usize| nulls == 0 || !(row * 7 + column * 3).is_multiple_of(nulls + 1);
     fn of<T, A: FromIterator<Option<T>>>(count: usize, value: impl Fn(usize) -> Option<T>) -> A {
         (0..count).map(value).collect()
     }
