@@ -343,7 +343,7 @@ mod tests {
         let out = RowSet::new((0..ROWS as u32).filter(|row| row % 5 == 3));
         let some: Vec<u32> = (0..ROWS as u32).filter(|row| row % 3 > 0).collect();
         let mut told = [0; 7];
-        for column in 0..7 {
+        for (column, told) in told.iter_mut().enumerate() {
             for (descending, then) in [(false, None), (true, None), (false, Some(4)), (true, Some(1))] {
                 let by = |column, descending| SortColumn { column, descending };
                 let sort: Vec<SortColumn> =
@@ -354,11 +354,11 @@ mod tests {
                 let leading = Leading::of(sorting).unwrap();
                 for count in [1, 10, 200, 2_000] {
                     let expected = &expected[..count.min(expected.len())];
-                    let is_in = |row: u32| row % 3 > 0 && !out.contains(row);
+                    let is_in = |row: u32| !row.is_multiple_of(3) && !out.contains(row);
                     let case = format!("column {column} {descending} {then:?}, {count} rows");
                     if let Some(by_zones) = leading.by_zones(count, is_in) {
                         assert_eq!(by_zones, expected, "{case} by zones");
-                        told[column] += 1;
+                        *told += 1;
                     }
                     let by_batches = leading.by_batches(Among::Rows(&some), &out, count);
                     assert_eq!(by_batches, expected, "{case} by batches");

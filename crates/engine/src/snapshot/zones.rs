@@ -243,7 +243,7 @@ mod tests {
         let number = |row: usize| match row / ZONE_ROWS {
             1 => None,
             3 => Some(i64::MAX),
-            _ => (row % 3 > 0).then_some((row * 7919 % 1_000) as i64 - 500),
+            _ => (!row.is_multiple_of(3)).then_some((row * 7919 % 1_000) as i64 - 500),
         };
         let texts = (0..rows).map(|row| (row % 5 > 0).then(|| format!("Report {}x{row}", row * 31 % 10)));
         let columns: Vec<(&str, ArrayRef)> = vec![
