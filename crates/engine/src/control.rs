@@ -19,6 +19,8 @@ pub struct Progress {
 #[derive(Clone)]
 pub struct Control {
     cancel: Arc<AtomicBool>,
+    /// Somebody asked for the end, rather than only having gone.
+    withdrawn: Arc<AtomicBool>,
     progress: Arc<dyn Fn(Progress) + Send + Sync>,
 }
 
@@ -26,7 +28,14 @@ impl Control {
     /// The work stops with [`EngineError::Cancelled`] soon after `cancel` becomes true. It calls `progress` after every
     /// batch of rows, from a thread that works: `progress` should be quick.
     pub fn new(cancel: Arc<AtomicBool>, progress: impl Fn(Progress) + Send + Sync + 'static) -> Control {
-        Control { cancel, progress: Arc::new(progress) }
+        Control { cancel, withdrawn: Arc::default(), progress: Arc::new(progress) }
+    }
+
+    /// Work that others may still come for goes on for a while after `cancel`; not when nobody is left but those who set
+    /// `withdrawn`.
+    #[must_use]
+    pub fn withdrawn_by(self, withdrawn: Arc<AtomicBool>) -> Control {
+        Control { withdrawn, ..self }
     }
 
     /// For work that nobody watches or stops.
@@ -36,7 +45,12 @@ impl Control {
 
     /// Whether the work is to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
+        self.cancel.load(Ordering::Relaxed) || self.is_withdrawn()
+    }
+
+    /// Whether the work is to stop at once.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Relaxed)
     }
 
     /// Tells how far the work has come.

@@ -15,6 +15,7 @@ use stet_domain::{EventId, Login};
 
 use super::order::Order;
 use super::plan::Plan;
+use super::progress::{Watch, WorkKey};
 use super::query::{Count, OrderKey, PAGE_ROWS_MAX, Query};
 use super::scan::{self, Items};
 use super::set::RowSet;
@@ -70,8 +71,8 @@ pub(super) struct First {
 enum Passing<'a> {
     /// All that pass the filters are known.
     Known(&'a Items),
-    /// They are not; the search ends when this becomes true.
-    Unknown(&'a (dyn Fn() -> bool + Sync)),
+    /// They are not.
+    Unknown(Watch<'a>),
 }
 
 /// The orders that are to be worked out.
@@ -81,6 +82,8 @@ pub(super) struct Wanted {
     keys: VecDeque<OrderKey>,
     /// The one that is worked on in the background.
     current: Option<OrderKey>,
+    /// That one is wanted no more.
+    withdrawn: bool,
     /// Whether somebody works them off.
     busy: bool,
     /// Nobody wants any.
@@ -114,9 +117,14 @@ impl LiveTable {
             }
         }
         let plan = Arc::new(Plan::new(&self.columns, &key)?);
-        let asking = self.asking.add(&key, control);
+        let asking = self.asking.add(WorkKey::Order(key.clone()), control);
         let patience = Patience::new(self.limits.given_up_after);
-        let stop = || patience.ends(asking.is_alone_and_gone());
+        let work = self.works.begin(WorkKey::Order(key.clone()));
+        let stop = || {
+            work.report_to(control);
+            asking.is_withdrawn() || patience.ends(asking.is_alone_and_gone())
+        };
+        let watch = Watch::new(&work, &stop);
         let mut items = None;
         let end = offset.saturating_add(limit);
         let is_first = end <= FIRST_ROWS_MAX && plan.states.is_empty();
@@ -124,12 +132,12 @@ impl LiveTable {
             && count == Count::Later
             && !plan.filters.is_empty()
             && self.snapshot.rows() > self.limits.sorted_at_once_rows_max
-            && let Some((state, first)) = self.first_rows(&key, &plan, Passing::Unknown(&stop), end)
+            && let Some((state, first)) = self.first_rows(&key, &plan, Passing::Unknown(watch), end)
         {
             return Ok((state, first.page(offset, limit)));
         }
         if is_first && !plan.sort.is_empty() {
-            let passing = scan::filtered(&self.snapshot, &self.columns, &plan, &stop).ok_or(EngineError::Cancelled)?;
+            let passing = scan::filtered(&self.snapshot, &self.columns, &plan, watch).ok_or(EngineError::Cancelled)?;
             if passing.len(&self.snapshot) > self.limits.sorted_at_once_rows_max
                 && let Some((state, first)) = self.first_rows(&key, &plan, Passing::Known(&passing), end)
             {
@@ -137,7 +145,9 @@ impl LiveTable {
             }
             items = Some(passing);
         }
-        self.whole_order((key, plan), items, offset..end, control, &stop)
+        let found = self.whole_order((key, plan), items, offset..end, control, watch)?;
+        work.report_to(control);
+        Ok(found)
     }
 
     /// Works out the orders that pages were asked of before they were there, until there are none left. Returns at once
@@ -156,12 +166,14 @@ impl LiveTable {
             while self.waiting.load(Ordering::SeqCst) > 0 {
                 std::thread::sleep(GIVE_WAY);
             }
+            let work = self.works.begin(WorkKey::Order(key.clone()));
             let _working = lock(&self.working);
             if lock(&self.orders).get(&key).is_some() {
                 continue;
             }
             let Ok(plan) = Plan::new(&self.columns, &key) else { continue };
-            let made = self.make(&plan, None, &|| self.stop.load(Ordering::SeqCst));
+            let stop = || self.stop.load(Ordering::SeqCst);
+            let made = self.make(&plan, None, Watch::new(&work, &stop));
             match made {
                 Some((_state, order)) => {
                     lock(&self.firsts).retain(|first| first.key != key);
@@ -169,7 +181,7 @@ impl LiveTable {
                 }
                 None => {
                     let mut wanted = lock(&self.wanted);
-                    if !wanted.closed && wanted.keys.len() < WANTED_MAX {
+                    if !wanted.closed && !wanted.withdrawn && wanted.keys.len() < WANTED_MAX {
                         wanted.keys.push_back(key);
                     }
                 }
@@ -183,6 +195,23 @@ impl LiveTable {
         wanted.closed = true;
         wanted.keys.clear();
         self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Gives up the making of an order in the background, for somebody who wants it no more; not when somebody else waits
+    /// for a page of it.
+    pub fn withdraw(&self, query: &Query, me: &Login) {
+        let key = OrderKey::new(query, me);
+        if self.asking.is_waited_for(&WorkKey::Order(key.clone())) {
+            return;
+        }
+        // Whoever asks for the first rows again finds them anew, and wants the order again.
+        lock(&self.firsts).retain(|first| first.key != key);
+        let mut wanted = lock(&self.wanted);
+        wanted.keys.retain(|other| *other != key);
+        if wanted.current.as_ref() == Some(&key) {
+            wanted.withdrawn = true;
+            self.stop.store(true, Ordering::SeqCst);
+        }
     }
 
     /// The page out of what is kept. `state` is locked, so that what is kept belongs to it.
@@ -225,12 +254,12 @@ impl LiveTable {
                 let passing = rows.iter().filter(|row| !known.contains(**row)).count();
                 (top_rows(sorting, Among::Rows(rows), &known, count), Some(passing))
             }
-            Passing::Unknown(stop) => {
+            Passing::Unknown(watch) => {
                 let base = match plan.sort.is_empty() {
-                    true => scan::first_passing(&self.snapshot, &self.columns, plan, &known, count, stop)?,
+                    true => scan::first_passing(&self.snapshot, &self.columns, plan, &known, count, *watch)?,
                     false => top_passing(sorting, plan, &known, count)?,
                 };
-                if stop() {
+                if watch.stops() {
                     return None;
                 }
                 // Fewer than wanted are all there are.
@@ -322,7 +351,7 @@ impl LiveTable {
 
     fn want(&self, key: &OrderKey) {
         let mut wanted = lock(&self.wanted);
-        if wanted.closed || wanted.current.as_ref() == Some(key) {
+        if wanted.closed || (wanted.current.as_ref() == Some(key) && !wanted.withdrawn) {
             return;
         }
         wanted.keys.retain(|other| other != key);
@@ -333,6 +362,7 @@ impl LiveTable {
     fn next_wanted(&self) -> Option<OrderKey> {
         let mut wanted = lock(&self.wanted);
         wanted.current = wanted.keys.pop_front();
+        wanted.withdrawn = false;
         // Whoever wants another one from now on has to find somebody to make it.
         wanted.busy = wanted.current.is_some();
         if !wanted.closed {
@@ -348,9 +378,13 @@ impl LiveTable {
         items: Option<Items>,
         range: std::ops::Range<usize>,
         control: &Control,
-        stop: &(dyn Fn() -> bool + Sync),
+        watch: Watch<'_>,
     ) -> Result<(RwLockReadGuard<'_, State>, Found), EngineError> {
         let (offset, limit) = (range.start, range.len());
+        watch.meter.queue();
+        if watch.stops() {
+            return Err(EngineError::Cancelled);
+        }
         self.waiting.fetch_add(1, Ordering::SeqCst);
         if lock(&self.wanted).current.as_ref().is_some_and(|current| *current != key) {
             // What is worked on in the background is wanted by nobody so much.
@@ -367,7 +401,7 @@ impl LiveTable {
         }
         // Whoever has gone while others worked begins nothing.
         control.check()?;
-        let Some((state, order)) = self.make(&plan, items.as_ref(), stop) else { return Err(EngineError::Cancelled) };
+        let Some((state, order)) = self.make(&plan, items.as_ref(), watch) else { return Err(EngineError::Cancelled) };
         let mut orders = lock(&self.orders);
         let order = orders.put(key, plan, order);
         let found = Found::in_order(order, offset, limit);
@@ -380,13 +414,13 @@ impl LiveTable {
         &self,
         plan: &Plan,
         items: Option<&Items>,
-        stop: &(dyn Fn() -> bool + Sync),
+        watch: Watch<'_>,
     ) -> Option<(RwLockReadGuard<'_, State>, Order)> {
         // The rows of the snapshot never change, so nobody has to wait while they are sorted; the log's rows are then put
         // in while no event can be pushed.
         let mut concerned = self.read().concerned(&self.snapshot, plan, &[]);
         let known = RowSet::new(concerned.iter().copied());
-        let base = scan::rows(&self.snapshot, &self.columns, plan, items, stop)?;
+        let base = scan::rows(&self.snapshot, &self.columns, plan, items, watch)?;
         let mut order = Order::from_rows(base.into_iter().filter(|row| !known.contains(*row)));
         let state = self.read();
         let view = self.view(&state);
@@ -399,6 +433,7 @@ impl LiveTable {
         }
         let touched = placed(view, plan, concerned.into_iter());
         order.insert_sorted(&touched, |a, b| view.compare(&plan.sort, a, b));
+        watch.meter.end();
         Some((state, order))
     }
 }

@@ -13,13 +13,16 @@ use stet_domain::{EventId, Login};
 
 use super::columns::{Columns, LiveColumn};
 use super::plan::Plan;
+use super::progress::{Step, Watch, WorkKey};
 use super::query::{Filter, OrderKey, Query, StateFilter};
 use super::rows::{LinkText, Links};
 use super::scan::{Distinct, Items, filtered, in_parallel};
 use super::set::RowSet;
 use super::state::View;
+use super::waiting::Patience;
 use super::{LiveTable, lock};
 use crate::cell::{CellReader, Ordered, ordered_value};
+use crate::control::Control;
 use crate::error::EngineError;
 use crate::ordering::{compare_text, is_text, order_number};
 use crate::snapshot::{BATCH_ROWS, Snapshot};
@@ -111,6 +114,21 @@ impl LiveTable {
         limit: usize,
         me: &Login,
     ) -> Result<GroupPage, EngineError> {
+        self.groups_watched(query, offset, limit, me, &Control::unwatched())
+    }
+
+    /// As [`LiveTable::groups`], for somebody who may go away: as for [`LiveTable::page_watched`].
+    ///
+    /// # Errors
+    /// As [`LiveTable::groups`]; and [`EngineError::Cancelled`] when it was given up.
+    pub fn groups_watched(
+        &self,
+        query: &GroupQuery,
+        offset: usize,
+        limit: usize,
+        me: &Login,
+        control: &Control,
+    ) -> Result<GroupPage, EngineError> {
         if limit > GROUP_PAGE_MAX {
             return Err(EngineError::Request(format!("at most {GROUP_PAGE_MAX} groups are told at once, not {limit}")));
         }
@@ -118,15 +136,26 @@ impl LiveTable {
         let of_rows = Query { filters: query.filters.clone(), states: query.states.clone(), sort: Vec::new() };
         let key = OrderKey::new(&of_rows, me);
         let plan = Plan::new(&self.columns, &key)?;
+        let asking = self.asking.add(WorkKey::of_groups(query, me), control);
+        let patience = Patience::new(self.limits.given_up_after);
+        let work = self.works.begin(WorkKey::of_groups(query, me));
+        let stop = || {
+            work.report_to(control);
+            asking.is_withdrawn() || patience.ends(asking.is_alone_and_gone())
+        };
         // One at a time: they are made of all rows, and their memory counts once.
         let mut known = lock(&self.groups);
         let position = self.read().replay.position();
         if known.as_ref().is_none_or(|known| known.key != key || known.query != *query || known.position != position) {
+            // Whoever has gone while others' groups were counted begins nothing.
+            control.check()?;
             *known = None;
-            let (position, groups) = self.count_groups(&plan, &by)?;
+            let (position, groups) = self.count_groups(&plan, &by, Watch::new(&work, &stop))?;
             let rows = groups.iter().map(|group| group.count).sum();
             let groups = Arc::new(sorted(&self.columns, &by, groups, query));
             *known = Some(KnownGroups { key, query: query.clone(), position, rows, groups });
+            work.end();
+            work.report_to(control);
         }
         let Some(known) = known.as_ref() else { return Err(too_many(&query.by)) };
         let groups: Vec<Group> = known.groups.iter().skip(offset).take(limit).cloned().collect();
@@ -160,23 +189,32 @@ impl LiveTable {
     }
 
     /// Counts the groups in no order, and says at which position of the log.
-    fn count_groups(&self, plan: &Plan, by: &[usize]) -> Result<(Option<EventId>, Vec<Group>), EngineError> {
+    fn count_groups(
+        &self,
+        plan: &Plan,
+        by: &[usize],
+        watch: Watch<'_>,
+    ) -> Result<(Option<EventId>, Vec<Group>), EngineError> {
         let names = || by.iter().map(|column| self.columns.all[*column].name.clone()).collect::<Vec<_>>();
         // The rows of the snapshot never change, so nobody has to wait while they are counted.
         let mut concerned = self.read().concerned(&self.snapshot, plan, by);
         let known = RowSet::new(concerned.iter().copied());
         let items = if plan.states.is_empty() {
-            // Asked to stop by nobody, it always gives some.
-            filtered(&self.snapshot, &self.columns, plan, &|| false)
+            filtered(&self.snapshot, &self.columns, plan, watch).ok_or(EngineError::Cancelled)?
         } else {
-            None
+            Items::Rows(Vec::new())
         };
-        let items = items.unwrap_or(Items::Rows(Vec::new()));
-        let full = AtomicBool::new(false);
+        // However few rows pass, all batches are gone through.
+        let rows = self.snapshot.rows() as u64;
+        watch.meter.begin(Step::Grouping, items.len(&self.snapshot), rows, rows / 10);
+        let end = End { full: AtomicBool::new(false), stopped: AtomicBool::new(false), watch };
         let parts = in_parallel(self.snapshot.batches().len(), self.snapshot.rows(), |batches| {
-            count_batches(&self.snapshot, &self.columns, by, &items, &known, batches, &full)
+            count_batches(&self.snapshot, &self.columns, by, &items, &known, batches, &end)
         });
-        if full.into_inner() {
+        if end.stopped.into_inner() {
+            return Err(EngineError::Cancelled);
+        }
+        if end.full.into_inner() {
             return Err(too_many(&names()));
         }
         let mut counts: HashMap<Vec<Option<String>>, usize, FixedState> = HashMap::default();
@@ -226,8 +264,17 @@ fn too_many(by: &[String]) -> EngineError {
     ))
 }
 
-/// The groups of the rows of some batches, as if there were no edits; rows in `out` are left out. Sets `full`, and gives
-/// up, when there are too many groups.
+/// Why counting ends before all rows are counted.
+struct End<'a> {
+    /// There are too many groups.
+    full: AtomicBool,
+    /// `watch` said to stop.
+    stopped: AtomicBool,
+    watch: Watch<'a>,
+}
+
+/// The groups of the rows of some batches, as if there were no edits; rows in `out` are left out. Sets `end`, and gives up,
+/// when there are too many groups or it is to stop.
 fn count_batches(
     snapshot: &Snapshot,
     columns: &Columns,
@@ -235,24 +282,28 @@ fn count_batches(
     items: &Items,
     out: &RowSet,
     batches: Range<usize>,
-    full: &AtomicBool,
+    end: &End<'_>,
 ) -> Vec<(Vec<Option<String>>, usize)> {
     let mut codes_of: Vec<Codes> = by.iter().map(|column| Codes::new(&columns.all[*column])).collect();
     let mut pairs: Vec<Pairs> = by[1..].iter().map(|_| Pairs::default()).collect();
     let mut counts: Vec<usize> = Vec::new();
     let mut empty = 0;
     for batch in batches {
-        if full.load(atomic::Ordering::Relaxed) {
+        if end.watch.stops() {
+            end.stopped.store(true, atomic::Ordering::Relaxed);
+        }
+        if end.full.load(atomic::Ordering::Relaxed) || end.stopped.load(atomic::Ordering::Relaxed) {
             return Vec::new();
         }
         let first = (batch * BATCH_ROWS) as u32;
         let batch = &snapshot.batches()[batch];
-        let end = first + batch.num_rows() as u32;
+        end.watch.meter.add(batch.num_rows());
+        let last = first + batch.num_rows() as u32;
         let rows: Vec<u32> = match items {
-            Items::All => (first..end).filter(|row| !out.contains(*row)).map(|row| row - first).collect(),
+            Items::All => (first..last).filter(|row| !out.contains(*row)).map(|row| row - first).collect(),
             Items::Rows(rows) => {
                 let from = rows.partition_point(|row| *row < first);
-                let to = rows.partition_point(|row| *row < end);
+                let to = rows.partition_point(|row| *row < last);
                 rows[from..to].iter().filter(|row| !out.contains(**row)).map(|row| row - first).collect()
             }
         };
@@ -280,7 +331,7 @@ fn count_batches(
             }
         }
         if counts.len() > GROUPS_MAX {
-            full.store(true, atomic::Ordering::Relaxed);
+            end.full.store(true, atomic::Ordering::Relaxed);
             return Vec::new();
         }
     }

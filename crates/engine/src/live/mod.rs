@@ -11,6 +11,7 @@ mod link;
 mod order;
 mod overrides;
 mod plan;
+mod progress;
 mod query;
 mod report;
 mod rows;
@@ -37,6 +38,7 @@ use columns::Columns;
 use groups::KnownGroups;
 use order::OrderCache;
 use plan::Plan;
+use progress::Works;
 use set::RowSet;
 use state::{State, View};
 use waiting::Waiting;
@@ -44,6 +46,7 @@ use waiting::Waiting;
 pub use columns::{EditableSpec, LiveColumn, TableSpec};
 pub use groups::{GROUP_COLUMNS_MAX, GROUP_PAGE_MAX, GROUPS_MAX, Group, GroupPage, GroupQuery, GroupSort};
 pub use link::{LINK_OPTIONS_MAX, LINK_ROWS_MAX, LinkIndex, LinkOptions, LinkRow};
+pub use progress::{Step, WorkProgress};
 pub use query::{
     Count, FILTER_BYTES_MAX, FILTER_VALUES_MAX, FILTERS_MAX, Filter, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Query,
     SORT_COLUMNS_MAX, Sort, StateFilter, Test,
@@ -112,6 +115,8 @@ pub struct LiveTable {
     waiting: AtomicUsize,
     /// Who waits for rows that are not there yet.
     asking: Waiting,
+    /// What is worked on, and how far it is.
+    works: Works,
     wanted: Mutex<Wanted>,
     /// Asks the background work to give up what it is at.
     stop: AtomicBool,
@@ -172,6 +177,7 @@ impl LiveTable {
             working: Mutex::new(()),
             waiting: AtomicUsize::new(0),
             asking: Waiting::default(),
+            works: Works::default(),
             wanted: Mutex::default(),
             stop: AtomicBool::new(false),
         })

@@ -10,13 +10,15 @@ use arrow_array::{Array, RecordBatch};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use stet_domain::ColumnType;
 
 use super::columns::Columns;
-use super::plan::{CellRef, Plan, Predicate};
+use super::plan::{CellRef, Plan, Predicate, SortColumn};
+use super::progress::{Step, Watch};
 use super::set::RowSet;
 use crate::cell::{CellReader, Ordered};
-use crate::ordering::{EMPTY, compare_text, folded_bytes, folded_prefix, has_quick_keys, order_number, write_keys};
+use crate::ordering::{
+    EMPTY, compare_text, folded_bytes, folded_prefix, has_quick_keys, is_text, order_number, write_keys,
+};
 use crate::snapshot::{BATCH_ROWS, Snapshot};
 
 /// Below this many rows a second thread costs more than it saves.
@@ -27,6 +29,19 @@ const DIGIT_BITS: u32 = 11;
 
 /// How many items are looked at to tell how many different texts there are.
 const SAMPLE_ROWS: usize = 10_000;
+
+/// How many rows are sorted or merged between two looks at whether to stop, where there are no batches.
+const WATCHED_ROWS: usize = 65_536;
+
+/// How often all items are gone through for the words of a column of numbers, or of texts, as long as that takes.
+const NUMBERS_COST: u64 = 2;
+const TEXTS_COST: u64 = 6;
+
+/// And to sort by one word.
+const WORD_COST: u64 = 4;
+
+/// And to make an order of sorted rows.
+const ORDER_COST: u64 = 1;
 
 /// The code of an empty cell.
 const NULL_CODE: u32 = u32::MAX;
@@ -50,13 +65,13 @@ impl Items {
 
 /// The rows of the snapshot that pass the filters, sorted, as if there were no edits. With filters on what the log says
 /// of a row there are none: rows without edits do not pass. `items` are what [`filtered`] gives, if it was asked already.
-/// None when `stop` became true, which is looked at now and then.
+/// None when `watch` says to stop, which it is asked now and then.
 pub(super) fn rows(
     snapshot: &Snapshot,
     columns: &Columns,
     plan: &Plan,
     items: Option<&Items>,
-    stop: &(dyn Fn() -> bool + Sync),
+    watch: Watch<'_>,
 ) -> Option<Vec<u32>> {
     if !plan.states.is_empty() {
         return Some(Vec::new());
@@ -65,7 +80,7 @@ pub(super) fn rows(
     let items = match items {
         Some(items) => items,
         None => {
-            found = filtered(snapshot, columns, plan, stop)?;
+            found = filtered(snapshot, columns, plan, watch)?;
             &found
         }
     };
@@ -73,47 +88,56 @@ pub(super) fn rows(
         Items::All => (0..snapshot.rows() as u32).collect(),
         Items::Rows(rows) => rows.clone(),
     };
-    if stop() {
+    if watch.stops() {
         return None;
     }
-    sort(snapshot, columns, plan, items, stop)
+    sort(snapshot, columns, plan, items, watch)
 }
 
-/// The rows that pass all filters; none when `stop` became true.
-pub(super) fn filtered(
-    snapshot: &Snapshot,
-    columns: &Columns,
-    plan: &Plan,
-    stop: &(dyn Fn() -> bool + Sync),
-) -> Option<Items> {
+/// What it costs to sort rows by some columns and to make an order of them.
+fn sort_cost(columns: &Columns, sorts: &[SortColumn], rows: usize) -> u64 {
+    let cost = |sort: &SortColumn| words_cost(columns, sort) + WORD_COST;
+    rows as u64 * (sorts.iter().map(cost).sum::<u64>() + ORDER_COST)
+}
+
+fn words_cost(columns: &Columns, sort: &SortColumn) -> u64 {
+    if is_text(columns.all[sort.column].column_type) { TEXTS_COST } else { NUMBERS_COST }
+}
+
+/// The rows that pass all filters; none when `watch` says to stop.
+pub(super) fn filtered(snapshot: &Snapshot, columns: &Columns, plan: &Plan, watch: Watch<'_>) -> Option<Items> {
     let filters = match Filters::of(columns, plan) {
         Filters::None => return Some(Items::All),
         Filters::Nothing => return Some(Items::Rows(Vec::new())),
         filters @ Filters::Columns(_) => filters,
     };
-    let batches = snapshot.batches().len();
-    let found = in_parallel(batches, snapshot.rows(), |range| filters.batches(snapshot, range, stop));
+    let (batches, rows) = (snapshot.batches().len(), snapshot.rows());
+    watch.meter.begin(Step::Filtering, rows, rows as u64, sort_cost(columns, &plan.sort, rows));
+    let found = in_parallel(batches, rows, |range| filters.batches(snapshot, range, watch));
     let found: Option<Vec<Vec<u32>>> = found.into_iter().collect();
     Some(Items::Rows(found?.concat()))
 }
 
 /// The first rows of the snapshot that pass all filters and are not `out`: at least `count`, or else all there are, in
-/// ascending order. Batches are looked at as few at a time as there are processors, and then ever more. None when `stop`
-/// became true.
+/// ascending order. Batches are looked at as few at a time as there are processors, and then ever more. None when `watch` says
+/// to stop.
 pub(super) fn first_passing(
     snapshot: &Snapshot,
     columns: &Columns,
     plan: &Plan,
     out: &RowSet,
     count: usize,
-    stop: &(dyn Fn() -> bool + Sync),
+    watch: Watch<'_>,
 ) -> Option<Vec<u32>> {
     let filters = Filters::of(columns, plan);
+    // What is left when enough are found before all were looked at.
+    let rows = snapshot.rows();
+    watch.meter.begin(Step::Filtering, rows, rows as u64, rows as u64);
     let (mut found, mut from, mut length) = (Vec::new(), 0, 1);
     while found.len() < count && from < snapshot.batches().len() {
         let to = (from + length).min(snapshot.batches().len());
         let parts = in_parallel(to - from, (to - from) * BATCH_ROWS, |range| {
-            filters.batches(snapshot, from + range.start..from + range.end, stop)
+            filters.batches(snapshot, from + range.start..from + range.end, watch)
         });
         for part in parts {
             found.extend(part?.into_iter().filter(|row| !out.contains(*row)));
@@ -159,19 +183,15 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The rows of some batches that pass; none when `stop` became true.
-    fn batches(
-        &self,
-        snapshot: &Snapshot,
-        range: std::ops::Range<usize>,
-        stop: &(dyn Fn() -> bool + Sync),
-    ) -> Option<Vec<u32>> {
+    /// The rows of some batches that pass; none when `watch` says to stop.
+    fn batches(&self, snapshot: &Snapshot, range: std::ops::Range<usize>, watch: Watch<'_>) -> Option<Vec<u32>> {
         let mut passed = Vec::new();
         for index in range {
-            if stop() {
+            if watch.stops() {
                 return None;
             }
             let batch = &snapshot.batches()[index];
+            watch.meter.add(batch.num_rows());
             let rows = self.passing(batch);
             passed.extend(rows.iter().map(|row| (index * BATCH_ROWS) as u32 + row));
         }
@@ -215,33 +235,36 @@ impl<'a> Filters<'a> {
     }
 }
 
-fn sort(
-    snapshot: &Snapshot,
-    columns: &Columns,
-    plan: &Plan,
-    items: Vec<u32>,
-    stop: &(dyn Fn() -> bool + Sync),
-) -> Option<Vec<u32>> {
+fn sort(snapshot: &Snapshot, columns: &Columns, plan: &Plan, items: Vec<u32>, watch: Watch<'_>) -> Option<Vec<u32>> {
     let mut order: Option<Vec<u32>> = None;
-    for sort in plan.sort.iter().rev() {
+    let rows = items.len();
+    for (place, sort) in plan.sort.iter().enumerate().rev() {
         let column = &columns.all[sort.column];
         // An added column is empty in every row without edits.
         let Some(original) = column.original else { continue };
-        let words = match column.column_type {
-            ColumnType::Text | ColumnType::Other => vec![text_ranks(snapshot, original, &items, sort.descending)],
-            _ => number_words(snapshot, original, &items, sort.descending),
+        let word_cost = rows as u64 * WORD_COST;
+        let cost_after = sort_cost(columns, &plan.sort[..place], rows);
+        let cost = rows as u64 * words_cost(columns, sort);
+        watch.meter.begin(Step::Sorting, rows, cost, word_cost + cost_after);
+        let words = if is_text(column.column_type) {
+            vec![text_ranks(snapshot, original, &items, sort.descending, watch)?]
+        } else {
+            number_words(snapshot, original, &items, sort.descending, watch)
         };
-        if stop() {
+        if watch.stops() {
             return None;
         }
-        for word in words {
+        for (number, word) in words.iter().enumerate() {
+            let words_after = (words.len() - 1 - number) as u64;
+            watch.meter.begin(Step::Sorting, rows, word_cost, words_after * word_cost + cost_after);
             let places = order.take().unwrap_or_else(|| (0..items.len() as u32).collect());
-            order = Some(sort_by_word(places, &word));
-            if stop() {
+            order = Some(sort_by_word(places, word, watch)?);
+            if watch.stops() {
                 return None;
             }
         }
     }
+    watch.meter.begin(if plan.sort.is_empty() { Step::Filtering } else { Step::Sorting }, rows, rows as u64, 0);
     Some(match order {
         None => items,
         // Every row and its place are the same number when nothing was filtered out.
@@ -254,13 +277,19 @@ fn sort(
 }
 
 /// The words of a column's values relative to the least one, the least significant word first; empty cells are after all.
-fn number_words(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<Vec<u32>> {
-    if let Some(words) = words_of_keys(snapshot, column, items, descending) {
+fn number_words(
+    snapshot: &Snapshot,
+    column: usize,
+    items: &[u32],
+    descending: bool,
+    watch: Watch<'_>,
+) -> Vec<Vec<u32>> {
+    if let Some(words) = words_of_keys(snapshot, column, items, descending, watch) {
         return words;
     }
     let (first, second) = halves(items.len(), items.len(), |range| {
         let mut bounds: Option<(i128, i128)> = None;
-        walk(snapshot, column, &items[range], |_, reader, row| {
+        walk(snapshot, column, &items[range], watch, |_, reader, row| {
             if let Some(number) = order_number(&reader.ordered(row)) {
                 let (min, max) = bounds.unwrap_or((number, number));
                 bounds = Some((min.min(number), max.max(number)));
@@ -275,7 +304,7 @@ fn number_words(snapshot: &Snapshot, column: usize, items: &[u32], descending: b
     let null = span.saturating_add(1);
     let word_count = (128 - null.leading_zeros()).div_ceil(32).max(1) as usize;
     let fill = |items: &[u32], words: &mut [&mut [u32]]| {
-        walk(snapshot, column, items, |place, reader, row| {
+        walk(snapshot, column, items, watch, |place, reader, row| {
             let key = match order_number(&reader.ordered(row)) {
                 Some(number) if descending => max.wrapping_sub(number) as u128,
                 Some(number) => number.wrapping_sub(min) as u128,
@@ -291,13 +320,19 @@ fn number_words(snapshot: &Snapshot, column: usize, items: &[u32], descending: b
 
 /// The same by the sort keys of the cells, which are made many at a time; none for types whose keys do not tell all cells
 /// apart.
-fn words_of_keys(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Option<Vec<Vec<u32>>> {
+fn words_of_keys(
+    snapshot: &Snapshot,
+    column: usize,
+    items: &[u32],
+    descending: bool,
+    watch: Watch<'_>,
+) -> Option<Vec<Vec<u32>>> {
     if !has_quick_keys(snapshot.schema().field(column).data_type()) {
         return None;
     }
     let (first, second) = halves(items.len(), items.len(), |range| {
         let (mut min, mut max, mut is_told) = (u64::MAX, 0, true);
-        walk_keys(snapshot, column, &items[range], |_, key, is_empty| {
+        walk_keys(snapshot, column, &items[range], watch, |_, key, is_empty| {
             if !is_empty {
                 (min, max) = (min.min(key), max.max(key));
                 // Numbers beyond 64 bits share the first key or the last one, which is that of empty cells too.
@@ -318,7 +353,7 @@ fn words_of_keys(snapshot: &Snapshot, column: usize, items: &[u32], descending: 
     let null = (max - min).checked_add(1)?;
     let word_count = (u64::BITS - null.leading_zeros()).div_ceil(32) as usize;
     let fill = |items: &[u32], words: &mut [&mut [u32]]| {
-        walk_keys(snapshot, column, items, |place, key, is_empty| {
+        walk_keys(snapshot, column, items, watch, |place, key, is_empty| {
             let key = match (is_empty, descending) {
                 (true, _) => null,
                 (false, true) => max - key,
@@ -333,9 +368,16 @@ fn words_of_keys(snapshot: &Snapshot, column: usize, items: &[u32], descending: 
 }
 
 /// Shows the sort keys of a column's cells, and whether they are empty, as [`walk`] shows the cells.
-fn walk_keys(snapshot: &Snapshot, column: usize, items: &[u32], mut see: impl FnMut(usize, u64, bool)) {
+fn walk_keys(
+    snapshot: &Snapshot,
+    column: usize,
+    items: &[u32],
+    watch: Watch<'_>,
+    mut see: impl FnMut(usize, u64, bool),
+) {
     let (mut keys, mut place) = (Vec::new(), 0);
     while place < items.len() {
+        let begin = place;
         let batch = items[place] as usize / BATCH_ROWS;
         let array = snapshot.batches()[batch].column(column);
         write_keys(array.as_ref(), false, false, &mut keys);
@@ -345,6 +387,7 @@ fn walk_keys(snapshot: &Snapshot, column: usize, items: &[u32], mut see: impl Fn
             see(place, keys[row], keys[row] == EMPTY && nulls.is_some_and(|nulls| nulls.is_null(row)));
             place += 1;
         }
+        watch.meter.add(place - begin);
     }
 }
 
@@ -361,24 +404,30 @@ fn filled(items: &[u32], word_count: usize, fill: impl Fn(&[u32], &mut [&mut [u3
     words
 }
 
-/// For each item the rank of its text among the distinct ones; empty cells are after all.
-fn text_ranks(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<u32> {
-    if is_mostly_distinct(snapshot, column, items) {
-        ranks_by_sorting(snapshot, column, items, descending)
+/// For each item the rank of its text among the distinct ones; empty cells are after all. None when `watch` says to stop.
+fn text_ranks(
+    snapshot: &Snapshot,
+    column: usize,
+    items: &[u32],
+    descending: bool,
+    watch: Watch<'_>,
+) -> Option<Vec<u32>> {
+    if is_mostly_distinct(snapshot, column, items, watch) {
+        ranks_by_sorting(snapshot, column, items, descending, watch)
     } else {
-        ranks_by_distinct(snapshot, column, items, descending)
+        Some(ranks_by_distinct(snapshot, column, items, descending, watch))
     }
 }
 
 /// Whether a sample of the items has so many different texts that a table of them would only cost.
-fn is_mostly_distinct(snapshot: &Snapshot, column: usize, items: &[u32]) -> bool {
+fn is_mostly_distinct(snapshot: &Snapshot, column: usize, items: &[u32], watch: Watch<'_>) -> bool {
     if items.len() < PARALLEL_ROWS_MIN {
         return false;
     }
     let sample: Vec<u32> = items.iter().copied().step_by(items.len() / SAMPLE_ROWS).collect();
     let mut distinct = Distinct::default();
     let mut seen = 0;
-    walk(snapshot, column, &sample, |_, reader, row| {
+    walk(snapshot, column, &sample, watch, |_, reader, row| {
         if let Some(text) = reader.str(row) {
             distinct.code(Cow::Borrowed(text));
             seen += 1;
@@ -388,7 +437,13 @@ fn is_mostly_distinct(snapshot: &Snapshot, column: usize, items: &[u32]) -> bool
 }
 
 /// Ranks by sorting all items by their texts.
-fn ranks_by_sorting(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<u32> {
+fn ranks_by_sorting(
+    snapshot: &Snapshot,
+    column: usize,
+    items: &[u32],
+    descending: bool,
+    watch: Watch<'_>,
+) -> Option<Vec<u32>> {
     let text = |place: u32| {
         let (array, row) = snapshot.array_at(items[place as usize] as usize, column);
         CellReader::new(array.as_ref()).str(row).unwrap_or_default()
@@ -396,13 +451,13 @@ fn ranks_by_sorting(snapshot: &Snapshot, column: usize, items: &[u32], descendin
     let (first, second) = halves(items.len(), items.len(), |range| {
         let start = range.start as u32;
         let mut half: Vec<(u64, u32)> = Vec::with_capacity(range.len());
-        walk(snapshot, column, &items[range], |place, reader, row| {
+        walk(snapshot, column, &items[range], watch, |place, reader, row| {
             half.extend(reader.str(row).map(|text| (folded_prefix(text), start + place as u32)));
         });
-        sort_texts(&mut half, 0, &text);
-        half
+        sort_texts(&mut half, 0, &text, watch)?;
+        Some(half)
     });
-    let second = second.unwrap_or_default();
+    let (first, second) = (first?, second.unwrap_or_else(|| Some(Vec::new()))?);
     let mut ranks = vec![NULL_CODE; items.len()];
     // The texts lie all over memory: each is fetched once.
     let with_text = |(key, place): (u64, u32)| (key, place, text(place));
@@ -410,8 +465,15 @@ fn ranks_by_sorting(snapshot: &Snapshot, column: usize, items: &[u32], descendin
     let mut first = first.into_iter().map(with_text).peekable();
     let mut second = second.into_iter().map(with_text).peekable();
     let mut last: Option<(u64, u32, &str)> = None;
-    let mut rank = 0;
+    let (mut rank, mut merged) = (0, 0);
     loop {
+        if merged == WATCHED_ROWS {
+            watch.meter.add(std::mem::take(&mut merged));
+            if watch.stops() {
+                return None;
+            }
+        }
+        merged += 1;
         let next = match (first.peek(), second.peek()) {
             (Some(a), Some(b)) if compare(a, b).is_le() => first.next(),
             (Some(_), None) => first.next(),
@@ -430,7 +492,7 @@ fn ranks_by_sorting(snapshot: &Snapshot, column: usize, items: &[u32], descendin
         ascending if descending => *other = rank - ascending,
         _ => {}
     });
-    ranks
+    Some(ranks)
 }
 
 /// Up to this many items with equal keys are compared by their texts.
@@ -440,9 +502,40 @@ const COMPARED_MAX: usize = 16;
 const LEVELS_MAX: usize = 8;
 
 /// Sorts items by their texts. Each has the eight bytes of its text at this level as its key, those before are equal; the
-/// keys are the same afterwards. Texts that begin alike are so read a few times each, rather than at every comparison.
-fn sort_texts<'a>(items: &mut [(u64, u32)], level: usize, text: &impl Fn(u32) -> &'a str) {
+/// keys are the same afterwards. Texts that begin alike are so read a few times each, rather than at every comparison. None
+/// when `watch` says to stop.
+fn sort_texts<'a>(
+    items: &mut [(u64, u32)],
+    level: usize,
+    text: &impl Fn(u32) -> &'a str,
+    watch: Watch<'_>,
+) -> Option<()> {
     items.sort_unstable_by_key(|item| item.0);
+    // What is counted is the items of the first level: each twice, before and after their runs are sorted.
+    let count = |items: usize| watch.meter.add(if level == 0 { 2 * items } else { 0 });
+    count(items.len());
+    let mut rest = items;
+    while let Some(last) = rest.get(..WATCHED_ROWS).unwrap_or(rest).last() {
+        if rest.len() > WATCHED_ROWS && watch.stops() {
+            return None;
+        }
+        // Runs are not cut.
+        let key = last.0;
+        let (some, others) = rest.split_at_mut(rest.partition_point(|item| item.0 <= key));
+        sort_runs(some, level, text, watch)?;
+        count(some.len());
+        rest = others;
+    }
+    Some(())
+}
+
+/// Sorts the items of each run, whose keys are equal.
+fn sort_runs<'a>(
+    items: &mut [(u64, u32)],
+    level: usize,
+    text: &impl Fn(u32) -> &'a str,
+    watch: Watch<'_>,
+) -> Option<()> {
     for run in items.chunk_by_mut(|a, b| a.0 == b.0) {
         let key = run[0].0;
         let mut longer = false;
@@ -455,21 +548,28 @@ fn sort_texts<'a>(items: &mut [(u64, u32)], level: usize, text: &impl Fn(u32) ->
             }
         }
         if longer {
-            sort_texts(run, level + 1, text);
+            sort_texts(run, level + 1, text, watch)?;
         } else if run.len() > 1 {
             run.sort_unstable_by(|a, b| compare_text(text(a.1), text(b.1)));
         }
         run.iter_mut().for_each(|item| item.0 = key);
     }
+    Some(())
 }
 
 /// Ranks by giving every different text a code, and sorting only those.
-fn ranks_by_distinct(snapshot: &Snapshot, column: usize, items: &[u32], descending: bool) -> Vec<u32> {
+fn ranks_by_distinct(
+    snapshot: &Snapshot,
+    column: usize,
+    items: &[u32],
+    descending: bool,
+    watch: Watch<'_>,
+) -> Vec<u32> {
     let (mut distinct, second) = halves(items.len(), items.len(), |range| {
         let items = &items[range];
         let mut distinct = Distinct::default();
         distinct.codes.reserve_exact(items.len());
-        walk(snapshot, column, items, |_, reader, row| {
+        walk(snapshot, column, items, watch, |_, reader, row| {
             let code = match reader.str(row) {
                 Some(text) => distinct.code(Cow::Borrowed(text)),
                 None => match reader.ordered(row) {
@@ -552,15 +652,15 @@ impl<'a> Distinct<'a> {
     }
 }
 
-/// Sorts places by a word of each, stably.
-fn sort_by_word(mut places: Vec<u32>, words: &[u32]) -> Vec<u32> {
+/// Sorts places by a word of each, stably. None when `watch` says to stop.
+fn sort_by_word(mut places: Vec<u32>, words: &[u32], watch: Watch<'_>) -> Option<Vec<u32>> {
     let highest = words.iter().copied().max().unwrap_or(0);
     if highest == 0 {
-        return places;
+        return Some(places);
     }
     if places.len() < PARALLEL_ROWS_MIN {
         places.sort_by_key(|place| words[*place as usize]);
-        return places;
+        return Some(places);
     }
     // The word above, the place below: a pass moves both together.
     let mut packed: Vec<u64> =
@@ -572,9 +672,12 @@ fn sort_by_word(mut places: Vec<u32>, words: &[u32]) -> Vec<u32> {
         let (lower, upper) = packed.split_at_mut(middle);
         let (lower_room, upper_room) = room.split_at_mut(middle);
         std::thread::scope(|scope| {
-            scope.spawn(|| radix_sort(upper, upper_room, bits));
-            radix_sort(lower, lower_room, bits);
+            scope.spawn(|| radix_sort(upper, upper_room, bits, watch));
+            radix_sort(lower, lower_room, bits, watch);
         });
+    }
+    if watch.stops() {
+        return None;
     }
     let (lower, upper) = packed.split_at(middle);
     let (mut a, mut b) = (0, 0);
@@ -585,11 +688,11 @@ fn sort_by_word(mut places: Vec<u32>, words: &[u32]) -> Vec<u32> {
         a += usize::from(take_lower);
         b += usize::from(!take_lower);
     }
-    places
+    Some(places)
 }
 
 /// Sorts by the `bits` lowest bits of the upper half of each number, stably.
-fn radix_sort(packed: &mut [u64], room: &mut [u64], bits: u32) {
+fn radix_sort(packed: &mut [u64], room: &mut [u64], bits: u32, watch: Watch<'_>) {
     let mut in_packed = true;
     let mut shift = 32;
     while shift < 32 + bits {
@@ -608,6 +711,7 @@ fn radix_sort(packed: &mut [u64], room: &mut [u64], bits: u32) {
         }
         in_packed = !in_packed;
         shift += DIGIT_BITS;
+        watch.meter.add(packed.len());
     }
     if !in_packed {
         packed.copy_from_slice(room);
@@ -615,15 +719,23 @@ fn radix_sort(packed: &mut [u64], room: &mut [u64], bits: u32) {
 }
 
 /// Shows a column's cells of rows that are in ascending order: the place among the items, a reader and the row in it.
-fn walk<'a>(snapshot: &'a Snapshot, column: usize, items: &[u32], mut see: impl FnMut(usize, &CellReader<'a>, usize)) {
+fn walk<'a>(
+    snapshot: &'a Snapshot,
+    column: usize,
+    items: &[u32],
+    watch: Watch<'_>,
+    mut see: impl FnMut(usize, &CellReader<'a>, usize),
+) {
     let mut place = 0;
     while place < items.len() {
+        let begin = place;
         let batch = items[place] as usize / BATCH_ROWS;
         let reader = CellReader::new(snapshot.batches()[batch].column(column).as_ref());
         while place < items.len() && items[place] as usize / BATCH_ROWS == batch {
             see(place, &reader, items[place] as usize % BATCH_ROWS);
             place += 1;
         }
+        watch.meter.add(place - begin);
     }
 }
 

@@ -14,6 +14,7 @@ mod live_model;
 mod live_snapshot;
 mod live_support;
 mod live_table;
+mod live_waits;
 mod read_parquet;
 mod read_text;
 mod sql_recipes;
