@@ -108,6 +108,8 @@ use crate::views::ProblemView;
         table::show,
         table::rows,
         table::groups,
+        table::wait,
+        table::cancel_wait,
         table::edit,
         table::history,
         log::show,

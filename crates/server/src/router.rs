@@ -118,6 +118,8 @@ fn routes() -> Vec<Route> {
         put("/api/v1/projects/{project}/webapps/{webapp}/access", projects::set_webapp_access),
         post("/api/v1/projects/{project}/webapps/{webapp}/rows/query", table::rows),
         get("/api/v1/projects/{project}/webapps/{webapp}/groups", table::groups),
+        get("/api/v1/projects/{project}/webapps/{webapp}/waits/{wait}", table::wait),
+        delete("/api/v1/projects/{project}/webapps/{webapp}/waits/{wait}", table::cancel_wait),
         post_edits("/api/v1/projects/{project}/webapps/{webapp}/edits", table::edit),
         get("/api/v1/projects/{project}/webapps/{webapp}/history", table::history),
         get("/api/v1/projects/{project}/webapps/{webapp}/log", log::show),

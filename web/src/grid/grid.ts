@@ -21,6 +21,7 @@ import { Transfer } from './transfer';
 import type { Column, Draft, Grid, GridOptions, GridStatus, Links, Presence, Query, Row } from './types';
 import { UndoStack } from './undo';
 import { Viewport } from './viewport';
+import { Waiting } from './waiting';
 
 const REFRESH_SOON_MS = 500;
 const ROWS_BEFORE_FIRST_ANSWER = 40;
@@ -47,6 +48,7 @@ export class GridCore {
   readonly history: History;
   readonly card: Card;
   readonly transfer: Transfer;
+  readonly waiting: Waiting;
   query: Query;
   readOnly: string | null;
   destroyed = false;
@@ -83,6 +85,7 @@ export class GridCore {
     this.history = new History(this);
     this.card = new Card(this);
     this.transfer = new Transfer(this);
+    this.waiting = new Waiting(this);
     this.pointer = new Pointer(this);
     this.build(host);
   }
@@ -212,6 +215,7 @@ export class GridCore {
 
   setQuery(query: Query): void {
     this.editor.commit('stay');
+    this.waiting.leave();
     this.query = copyQuery(query);
     this.viewport.scrollToTop();
     this.selection.moveTo(Math.min(this.selection.active.row, 0), this.selection.active.column);
@@ -300,6 +304,7 @@ export class GridCore {
     this.editor.point(node?.id ?? null);
     this.paintPanel();
     this.paintProgress();
+    this.waiting.update();
     this.activeChanged();
     this.sendStatus();
   }
@@ -310,6 +315,7 @@ export class GridCore {
     clearTimeout(this.refreshTimer);
     window.removeEventListener('online', this.online);
     this.pages.close();
+    this.waiting.destroy();
     this.marks.destroy();
     this.pointer.destroy();
     this.editor.destroy();
@@ -330,7 +336,7 @@ export class GridCore {
     this.progress.append(this.progressBar);
     this.progress.hidden = true;
     this.panel.hidden = true;
-    frame.append(this.grid, this.viewport.overlay, this.panel, this.progress);
+    frame.append(this.grid, this.viewport.overlay, this.panel, this.progress, this.waiting.node);
     this.root.append(this.filters.chips, frame, this.live);
     frame.addEventListener('wheel', (event) => this.viewport.wheel(event), { passive: false });
     this.root.addEventListener('keydown', this.keyed);
@@ -452,6 +458,7 @@ export class GridCore {
     this.grid.setAttribute('aria-rowcount', String(this.rowsTotal + 1));
     this.selection.clamp(this.rowsTotal, this.columns.shown.length);
     this.viewport.resize();
+    this.waiting.counted();
   }
 
   private paintPanel(): void {

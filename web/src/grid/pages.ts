@@ -1,5 +1,7 @@
 /** Pages of rows: asked for when they come near the screen, kept while they are useful, never more than a few. */
 
+import type { WaitProgress } from '../lib/wait';
+import { uuid } from './dom';
 import type { CellEdit, LinkLabel, Links, Page, Query, Row, RowSource } from './types';
 
 export const PAGE_ROWS = 200;
@@ -30,6 +32,8 @@ export class PageCache {
   /** Rows that match the query; null before the first answer. */
   total: number | null = null;
   error: string | null = null;
+  /** Whether the present query has had an answer. */
+  answered = false;
   readonly links = new Map<string, Map<string, LinkLabel>>();
   private pages = new Map<number, LoadedPage>();
   private requests = new Map<number, AbortController>();
@@ -37,7 +41,7 @@ export class PageCache {
   /** Version of rows that were patched after their page was loaded. */
   private patched = new Map<string, { version: number; row: Row }>();
   private generation = 0;
-  private answered = -1;
+  private answeredGeneration = -1;
   private snapshot: string | null = null;
   private first = 0;
   private last = 0;
@@ -49,6 +53,8 @@ export class PageCache {
   private readonly source: RowSource;
   private readonly events: PageEvents;
   private query: Query;
+  /** What the server calls the wait for rows of the present query. */
+  private wait = uuid();
 
   constructor(source: RowSource, query: Query, events: PageEvents) {
     this.source = source;
@@ -58,6 +64,28 @@ export class PageCache {
 
   get loading(): boolean {
     return this.requests.size > 0 || this.timer !== undefined;
+  }
+
+  /** Whether rows on screen are missing or of another query, and asked for. */
+  get waiting(): boolean {
+    const { from, to } = this.wanted();
+    for (let number = from; number <= to; number += 1) {
+      if (this.requests.has(number) && !this.isFresh(number)) return true;
+    }
+    return false;
+  }
+
+  /** How far the rows are that are waited for. */
+  async progress(signal: AbortSignal): Promise<WaitProgress> {
+    const { source, wait } = this;
+    return (await source.progress?.(wait, signal)) ?? { step: 'none', rows: null, percent: 0 };
+  }
+
+  /** Gives what tells the server that the rows of the present query are wanted no more, for when another one is asked. */
+  given(): () => void {
+    const { source, wait } = this;
+    // Without an answer the server still gives up what nobody has waited for in a while.
+    return () => void source.cancel?.(wait).catch(() => undefined);
   }
 
   row(index: number): Row | undefined {
@@ -91,6 +119,8 @@ export class PageCache {
   /** Another query: what is loaded stays on screen until the first answer to it. */
   setQuery(query: Query): void {
     this.query = query;
+    this.wait = uuid();
+    this.answered = false;
     this.first = 0;
     this.last = PAGE_ROWS - 1;
     this.refresh();
@@ -180,9 +210,7 @@ export class PageCache {
 
   private request(): void {
     if (this.closed || this.blocked !== undefined) return;
-    const lastRow = this.total === null ? this.last : Math.max(0, Math.min(this.last, this.total - 1));
-    const from = Math.floor(Math.min(this.first, lastRow) / PAGE_ROWS);
-    const to = Math.floor(lastRow / PAGE_ROWS);
+    const { from, to } = this.wanted();
     for (const [number, request] of this.requests) {
       if (number >= from - 1 && number <= to + 1) continue;
       request.abort();
@@ -200,6 +228,12 @@ export class PageCache {
       if (this.isFresh(number) || this.requests.has(number) || this.requests.size >= REQUESTS_MAX) continue;
       void this.load(number);
     }
+  }
+
+  /** The pages on screen. */
+  private wanted(): { from: number; to: number } {
+    const lastRow = this.total === null ? this.last : Math.max(0, Math.min(this.last, this.total - 1));
+    return { from: Math.floor(Math.min(this.first, lastRow) / PAGE_ROWS), to: Math.floor(lastRow / PAGE_ROWS) };
   }
 
   private isFresh(number: number): boolean {
@@ -220,7 +254,7 @@ export class PageCache {
     const controller = new AbortController();
     this.requests.set(number, controller);
     try {
-      const page = await this.source.page(this.query, number * PAGE_ROWS, PAGE_ROWS, controller.signal);
+      const page = await this.source.page(this.query, number * PAGE_ROWS, PAGE_ROWS, controller.signal, this.wait);
       if (generation !== this.generation || controller.signal.aborted) return;
       this.requests.delete(number);
       this.error = null;
@@ -243,8 +277,9 @@ export class PageCache {
   }
 
   private store(number: number, page: Page, generation: number): void {
-    const begins = this.answered !== generation;
-    this.answered = generation;
+    const begins = this.answeredGeneration !== generation;
+    this.answeredGeneration = generation;
+    this.answered = true;
     this.addLinks(page.links);
     if (this.snapshot !== null && this.snapshot !== page.snapshot) {
       this.snapshot = page.snapshot;

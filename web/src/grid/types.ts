@@ -1,5 +1,7 @@
 /** Public interface of the data grid: what a page gives it and what it gives back. */
 
+import type { WaitProgress } from '../lib/wait';
+
 /** Type of a column's values; `other` is shown and never edited. */
 export type ColumnType = 'text' | 'integer' | 'number' | 'boolean' | 'date' | 'datetime' | 'other';
 
@@ -167,7 +169,12 @@ export interface LinkOption {
 
 /** Where rows come from and where edits go. The grid has no other way out. */
 export interface RowSource {
-  page(query: Query, offset: number, limit: number, signal: AbortSignal): Promise<Page>;
+  /** `wait` names what waits for the rows, for `progress` and `cancel`. */
+  page(query: Query, offset: number, limit: number, signal: AbortSignal, wait?: string): Promise<Page>;
+  /** How far the rows are that pages wait for. Without it a wait is shown all the same. */
+  progress?(wait: string, signal: AbortSignal): Promise<WaitProgress>;
+  /** The rows are wanted no more, and need not be worked out. */
+  cancel?(wait: string): Promise<void>;
   /** Rejects with an `Error` whose message is shown when the server cannot be reached; the grid then
    *  keeps every value as a draft and sends it again with the same `event_id`. */
   edit(batch: EditBatch): Promise<EditAnswer>;

@@ -130,6 +130,11 @@ export class Viewport {
     this.schedule();
   }
 
+  /** Shows the rows from a place in px on, as far as there are so many. */
+  scrollTo(top: number): void {
+    this.moveTo(top);
+  }
+
   /** Scrolls as little as shows the cell. */
   reveal(row: number, place: number): void {
     if (row >= 0) {

@@ -27,6 +27,7 @@ import type {
   Status,
   Webapp,
 } from './types';
+import type { WaitProgress } from './wait';
 import type { PasskeyAnswer } from './passkeys';
 import type { BundleInfo, Deployment, NewBundle, ObjectDiff, Plan, Scenario, ScenarioRun } from './deploy-types';
 
@@ -208,9 +209,10 @@ export const api = {
     limit: number,
     signal?: Signal,
     asOf: string | null = null,
+    wait?: string,
   ): Promise<RowPage> =>
     call('POST', `${webappPath(project, webapp)}/rows/query`, {
-      body: { offset, limit, ...query, ...(asOf === null ? {} : { as_of: asOf }) },
+      body: { offset, limit, ...query, ...(asOf === null ? {} : { as_of: asOf }), ...(wait === undefined ? {} : { wait }) },
       signal,
     }),
   groups: (
@@ -218,13 +220,20 @@ export const api = {
     webapp: string,
     asked: { by: string[]; query: Query; sort: GroupSort; offset: number; limit: number },
     signal?: Signal,
+    wait?: string,
   ): Promise<Groups> => {
     const { by, query, sort, offset, limit } = asked;
     const params = new URLSearchParams({ by: JSON.stringify(by), sort, offset: String(offset), limit: String(limit) });
     if (query.filters.length > 0) params.set('filters', JSON.stringify(query.filters));
     if (query.states.length > 0) params.set('states', JSON.stringify(query.states));
+    if (wait !== undefined) params.set('wait', wait);
     return call('GET', `${webappPath(project, webapp)}/groups?${params.toString()}`, { signal });
   },
+  /** How far the rows or groups are that were asked for with this name. */
+  waitProgress: (project: string, webapp: string, wait: string, signal?: Signal): Promise<WaitProgress> =>
+    call('GET', `${webappPath(project, webapp)}/waits/${part(wait)}`, { signal }),
+  cancelWait: (project: string, webapp: string, wait: string): Promise<void> =>
+    call('DELETE', `${webappPath(project, webapp)}/waits/${part(wait)}`),
   edit: (project: string, webapp: string, batch: EditBatch): Promise<EditAnswer> =>
     call('POST', `${webappPath(project, webapp)}/edits`, { body: batch }),
   history: (

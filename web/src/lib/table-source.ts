@@ -22,12 +22,14 @@ export function tableQuery(query: GridQuery): Query {
  */
 export function tableSource(project: string, webapp: string, held: Held, asOf: string | null): RowSource {
   return {
-    async page(query, offset, limit, signal) {
-      const page = await api.rows(project, webapp, tableQuery(query), offset, limit, signal, asOf);
+    async page(query, offset, limit, signal, wait) {
+      const page = await api.rows(project, webapp, tableQuery(query), offset, limit, signal, asOf, wait);
       held.version = Math.max(held.version, page.version);
       held.snapshot = page.snapshot;
       return page;
     },
+    progress: (wait, signal) => api.waitProgress(project, webapp, wait, signal),
+    cancel: (wait) => api.cancelWait(project, webapp, wait),
     async edit(batch) {
       const answer = await askedEdits.send(project, webapp, batch);
       held.version = Math.max(held.version, answer.version);

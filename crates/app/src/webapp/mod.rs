@@ -12,6 +12,7 @@ mod start;
 mod status;
 mod steps;
 mod viewer;
+mod waits;
 
 pub use edit::{Change, CurrentCell, EDITS_MAX, Edit, EditAnswer, EditRequest, EditResult, SIGNED, Seen, Signature};
 pub use feed::{Feed, FeedEvent, Hello, Presence};
@@ -23,5 +24,7 @@ pub use read::{ColumnView, Description, History, LinkOptions};
 pub use resolve::{EditColumn, Resolved, TableColumn};
 pub use rows::{CellEdit, EditState, LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, Window};
 pub use status::{NodeStatus, OpenTable, ProcessMemory, TableLimits};
-pub use stet_engine::live::{Count, Filter, Group, GroupQuery, GroupSort, Query, Sort, StateFilter, Test};
+pub use stet_engine::live::{Count, Filter, Group, GroupQuery, GroupSort, Query, Sort, StateFilter, Step, Test};
 pub use viewer::{Asked, Viewer};
+pub use waits::WaitProgress;
+pub(crate) use waits::Waits;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stet_domain::{Actor, ActorKind, Event, EventId, LogDate};
-use stet_engine::live::{LiveTable, Query, TableLimits};
+use stet_engine::live::{Count, LiveTable, Query, TableLimits};
 
 use super::open::{EVENTS_AT_ONCE, OpenWebapp};
 use super::read::table_spec;
 use super::rows::{Page, labels};
 use super::viewer::Asked;
+use super::waits::{WaitedAt, WaitedFor, in_vain};
 use crate::App;
 use crate::datasets::blocking;
 use crate::error::AppError;
@@ -108,11 +109,16 @@ impl App {
             let message = "you see only some rows of this table, so it cannot be shown to you as it stood earlier";
             return Err(AppError::NotAllowed(message.to_owned()));
         }
-        let query = viewer.asked(query)?;
+        let (wait, login) = (query.wait, actor.login.clone());
+        let query = Arc::new(viewer.asked(query)?);
         let live = self.past_table(&open, as_of).await?;
-        let login = actor.login.clone();
+        let (table, rows) = (WaitedAt::Then(open, live.clone()), WaitedFor::Rows(query.clone()));
+        let (_waiting, waited) = self.begin_wait(actor, &viewer, wait, table, rows);
         blocking(move || {
-            let page = live.page(&query, offset, limit, &login)?;
+            let page =
+                live.page_watched((&query, Count::Exact), offset, limit, &login, &waited.control).map_err(in_vain)?;
+            // It could be cancelled until now.
+            drop(waited);
             if page.order_pending {
                 drop(tokio::task::spawn_blocking(move || live.make_orders()));
             }

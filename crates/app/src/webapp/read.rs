@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use stet_domain::access::Use;
 use stet_domain::project::Editable;
 use stet_domain::{Actor, Event, Key, ProjectKey};
-use stet_engine::control::Control;
 use stet_engine::live::{EditableSpec, GroupQuery, LinkIndex, LinkRow, Query, TableSpec};
 
 use super::open::OpenWebapp;
 use super::resolve::{Resolved, TableColumn};
 use super::rows::{LinkLabel, LinkLabels, LinkOption, PAGE_ROWS_MAX, Page, Row, RowGroups, Window, labels};
 use super::viewer::Asked;
+use super::waits::{WaitedAt, WaitedFor, in_vain};
 use crate::App;
 use crate::error::AppError;
 
@@ -63,16 +62,6 @@ impl Description {
             let editable = webapp.editable(&column.name);
             ColumnView { column, editable, may_edit: editable.is_some() && !self.locked.contains(&column.name) }
         })
-    }
-}
-
-/// Somebody who waits for rows: whether they have gone is told when this is dropped, which also happens when a client
-/// closes its connection, or a request takes too long.
-struct Asks(Arc<AtomicBool>);
-
-impl Drop for Asks {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -140,14 +129,16 @@ impl App {
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
         open.follow().await;
         let viewer = self.viewer(actor, project, webapp).await?;
-        let query = viewer.asked(query)?;
-        let login = actor.login.clone();
+        let (wait, login) = (query.wait, actor.login.clone());
+        let query = Arc::new(viewer.asked(query)?);
         // A new order over many rows takes a while: it is made beside the other requests.
-        let cancel = Arc::new(AtomicBool::new(false));
-        let control = Control::new(Arc::clone(&cancel), |_| {});
-        let _asks = Asks(cancel);
+        let (table, rows) = (WaitedAt::Now(open.clone()), WaitedFor::Rows(query.clone()));
+        let (_waiting, waited) = self.begin_wait(actor, &viewer, wait, table, rows);
         crate::datasets::blocking(move || {
-            let page = open.live.page_watched((&query, count), offset, limit, &login, &control)?;
+            let page = open.live.page_watched((&query, count), offset, limit, &login, &waited.control);
+            // It could be cancelled until now.
+            drop(waited);
+            let page = page.map_err(in_vain)?;
             if page.order_pending {
                 let open = open.clone();
                 // The rest of the order is worked out while this page is read.
@@ -182,10 +173,15 @@ impl App {
         let open = self.open_webapp(actor, project, webapp).await?;
         // Whoever edited a moment ago sees the edit, also when another loading of the original took it.
         open.follow().await;
-        let query = self.viewer(actor, project, webapp).await?.asked_groups(query)?;
-        let login = actor.login.clone();
+        let viewer = self.viewer(actor, project, webapp).await?;
+        let (wait, login) = (query.wait, actor.login.clone());
+        let query = Arc::new(viewer.asked_groups(query)?);
+        let (table, groups) = (WaitedAt::Now(open.clone()), WaitedFor::Groups(query.clone()));
+        let (_waiting, waited) = self.begin_wait(actor, &viewer, wait, table, groups);
         crate::datasets::blocking(move || {
-            let page = open.live.groups(&query, offset, limit, &login)?;
+            let page = open.live.groups_watched(&query, offset, limit, &login, &waited.control).map_err(in_vain)?;
+            // It could be cancelled until now.
+            drop(waited);
             Ok(RowGroups {
                 version: page.version,
                 snapshot: page.snapshot,

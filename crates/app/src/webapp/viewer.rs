@@ -11,6 +11,7 @@ use stet_domain::project::Project;
 use stet_domain::validate::Refusal;
 use stet_domain::{Actor, ActorKind, Event, Key, Login};
 use stet_engine::live::{Filter, GroupQuery, Query, Test};
+use uuid::Uuid;
 
 use super::edit::{Change, EditResult};
 use super::feed::{FeedEvent, Presence};
@@ -42,6 +43,8 @@ pub struct Asked<Q> {
     pub query: Q,
     /// Only rows that are assigned to whoever asks.
     pub assigned_to_me: bool,
+    /// By which name to ask how far it is, and to cancel it; chosen by whoever asks.
+    pub wait: Option<Uuid>,
 }
 
 /// Rows by the values of some columns: all of them have to be among those given.

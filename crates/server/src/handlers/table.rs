@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use uuid::Uuid;
 
 use super::{Answer, Shared};
 use crate::auth::{Anybody, Signed};
@@ -16,6 +17,7 @@ use crate::views::groups::{GroupsQuery, GroupsView};
 use crate::views::table::{
     HistoryQuery, HistoryView, LinkOptionsView, LinksQuery, PageView, PresenceBody, ReloadedView, RowsBody, WebappView,
 };
+use crate::views::wait::WaitView;
 
 /// The webapp: its columns, rules and rights.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/webapps/{webapp}", tag = "table",
@@ -71,6 +73,31 @@ pub(crate) async fn groups(
     let by = query.query.by.clone();
     let groups = server.app.row_groups(&signed.actor, &project, &webapp, query, offset, limit).await?;
     Ok(Json(GroupsView::new(by, groups)))
+}
+
+/// How far the rows or groups are that a request of one's own waits for, by the `wait` that it was sent with.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/webapps/{webapp}/waits/{wait}", tag = "table",
+    params(("project" = String, Path), ("webapp" = String, Path), ("wait" = String, Path)),
+    responses((status = 200, description = "How far they are", body = WaitView)))]
+pub(crate) async fn wait(
+    State(server): Shared,
+    Anybody(signed): Anybody,
+    Path((project, webapp, wait)): Path<(String, String, Uuid)>,
+) -> Answer<WaitView> {
+    Ok(Json(server.app.wait_progress(&signed.actor, &project, &webapp, wait)?.into()))
+}
+
+/// Wait no longer for rows or groups. Work for them is given up at once unless somebody else waits for the same.
+#[utoipa::path(delete, path = "/api/v1/projects/{project}/webapps/{webapp}/waits/{wait}", tag = "table",
+    params(("project" = String, Path), ("webapp" = String, Path), ("wait" = String, Path)),
+    responses((status = 204, description = "Nothing waits by this name any more")))]
+pub(crate) async fn cancel_wait(
+    State(server): Shared,
+    Anybody(signed): Anybody,
+    Path((project, webapp, wait)): Path<(String, String, Uuid)>,
+) -> Result<StatusCode, Problem> {
+    server.app.cancel_wait(&signed.actor, &project, &webapp, wait)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Edit cells and rows. Every edit is checked by the same rules; what passes is saved durably before the answer, the

@@ -35,6 +35,10 @@ pub(crate) struct GroupsQuery {
     /// How many groups, 1,000 at most.
     #[serde(default = "default_limit")]
     pub(crate) limit: usize,
+    /// A name that nobody else can guess, for `waits` to ask how far it is and to cancel it.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    wait: Option<uuid::Uuid>,
 }
 
 fn default_limit() -> usize {
@@ -98,7 +102,7 @@ impl GroupsQuery {
             sort,
             descending: self.descending.unwrap_or(sort == GroupSort::Count),
         };
-        Ok(Asked { query, assigned_to_me })
+        Ok(Asked { query, assigned_to_me, wait: self.wait })
     }
 }
 

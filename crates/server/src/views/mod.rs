@@ -23,6 +23,7 @@ pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod target;
+pub(crate) mod wait;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use stet_domain::ColumnType;

@@ -116,6 +116,10 @@ pub(crate) struct RowsBody {
     /// The table as it stood: after the event of this number, or at this moment (RFC 3339). The original is that of now.
     #[serde(default)]
     pub(crate) as_of: Option<String>,
+    /// A name that nobody else can guess, for `waits` to ask how far it is and to cancel it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(crate) wait: Option<uuid::Uuid>,
 }
 
 /// When the rows are counted: before the answer, or later. With `later` the answer may come before all rows were looked at, and
@@ -444,7 +448,7 @@ impl RowsBody {
             filters: self.filters.into_iter().map(FilterBody::filter).collect::<Result<_, _>>()?,
             states,
         };
-        Ok(Asked { query, assigned_to_me })
+        Ok(Asked { query, assigned_to_me, wait: self.wait })
     }
 }
 

@@ -27,6 +27,7 @@ mod rows_and_columns;
 mod second_factor;
 mod signed;
 mod streams;
+mod waits;
 
 use serde_json::{Value, json};
 

@@ -141,6 +141,7 @@ fn filled(path: &str, project: &str, build: &str) -> String {
         .replace("{passkey}", "no-such-passkey")
         .replace("{target}", "no-such-target")
         .replace("{token}", "no-such-token")
+        .replace("{wait}", "018f0000-0000-7000-8000-000000000001")
         .replace("{push}", "018f0000-0000-7000-8000-000000000001")
         .replace("{group}", "spare")
         .replace("{login}", "unlisted")
