@@ -157,6 +157,7 @@ export class GridCore {
   }
 
   setActive(row: number, column: number): void {
+    this.waiting.stay();
     this.selection.moveTo(row, column);
     this.selection.clamp(this.rowsTotal, this.columns.shown.length);
     this.viewport.reveal(this.selection.active.row, this.selection.active.column);
@@ -165,6 +166,7 @@ export class GridCore {
 
   /** Makes a cell active without scrolling: under the mouse, cells must not move between press and release. */
   press(row: number, column: number): void {
+    this.waiting.stay();
     this.selection.moveTo(row, column);
     this.selectionChanged();
   }
@@ -175,6 +177,7 @@ export class GridCore {
   }
 
   extendTo(row: number, column: number): void {
+    this.waiting.stay();
     this.selection.extendTo(row, column);
     const { moving } = this.selection;
     this.viewport.reveal(moving.row, moving.column);
@@ -188,6 +191,10 @@ export class GridCore {
 
   selectAll(): void {
     if (this.rowsTotal === 0) return;
+    if (this.pages.counting) {
+      this.waiting.jump(() => this.selectAll());
+      return;
+    }
     this.selectRange({ rowFirst: 0, rowLast: this.rowsTotal - 1, columnFirst: 0, columnLast: this.columns.shown.length - 1 });
   }
 
@@ -455,7 +462,7 @@ export class GridCore {
 
   private pagesChanged(): void {
     if (this.destroyed) return;
-    this.grid.setAttribute('aria-rowcount', String(this.rowsTotal + 1));
+    this.grid.setAttribute('aria-rowcount', this.pages.counting ? '-1' : String(this.rowsTotal + 1));
     this.selection.clamp(this.rowsTotal, this.columns.shown.length);
     this.viewport.resize();
     this.waiting.counted();
@@ -463,7 +470,7 @@ export class GridCore {
 
   private paintPanel(): void {
     const { pages } = this;
-    const kind = pages.error !== null ? `error:${pages.error}` : pages.total === 0 ? 'empty' : '';
+    const kind = pages.error !== null ? `error:${pages.error}` : pages.total === 0 && !pages.counting ? 'empty' : '';
     if (kind === this.panelKind) return;
     this.panelKind = kind;
     this.panel.hidden = kind === '';
@@ -504,6 +511,7 @@ export class GridCore {
     const range = selection.range;
     const status: GridStatus = {
       total: pages.total ?? 0,
+      counting: pages.counting,
       pending: states.pending,
       drafts: states.drafts,
       selection: selection.single ? null : { rows: range.rowLast - range.rowFirst + 1, cells: selection.cells },

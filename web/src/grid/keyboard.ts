@@ -20,7 +20,7 @@ export function handleKey(core: GridCore, event: KeyboardEvent): boolean {
   return control ? false : cellKey(core, event);
 }
 
-function move(core: GridCore, event: KeyboardEvent, control: boolean): boolean {
+function move(core: GridCore, event: Pick<KeyboardEvent, 'key' | 'shiftKey'>, control: boolean): boolean {
   const { selection, viewport } = core;
   const from = event.shiftKey ? selection.moving : selection.active;
   const to = movement(from, {
@@ -31,6 +31,12 @@ function move(core: GridCore, event: KeyboardEvent, control: boolean): boolean {
     screen: viewport.screenRows,
   });
   if (!to) return false;
+  if (core.pages.counting && control && (event.key === 'End' || event.key === 'ArrowDown')) {
+    // Where the last row is, is not known yet.
+    const { key, shiftKey } = event;
+    core.waiting.jump(() => move(core, { key, shiftKey }, control));
+    return true;
+  }
   if (event.shiftKey) core.extendTo(to.row, to.column);
   else core.setActive(to.row, to.column);
   // A pinned column is always in sight; jumping to it is meant to show what lies beside it.

@@ -17,6 +17,8 @@ interface LoadedPage {
   version: number;
   /** Shown until its successor arrives. */
   stale: boolean;
+  /** More rows may belong to it: it came before all of them were counted. */
+  partial: boolean;
 }
 
 export interface PageEvents {
@@ -29,8 +31,10 @@ export interface PageEvents {
 }
 
 export class PageCache {
-  /** Rows that match the query; null before the first answer. */
+  /** Rows that match the query; null before the first answer. While they are counted, those that are known so far. */
   total: number | null = null;
+  /** Whether there may be more than `total`. */
+  counting = false;
   error: string | null = null;
   /** Whether the present query has had an answer. */
   answered = false;
@@ -55,6 +59,12 @@ export class PageCache {
   private query: Query;
   /** What the server calls the wait for rows of the present query. */
   private wait = uuid();
+  /** Whether the number of rows of the present query was known at some time. */
+  private counted = false;
+  private counter: AbortController | null = null;
+  private countTimer: ReturnType<typeof setTimeout> | undefined;
+  private countFailures = 0;
+  private settled: ((isCounted: boolean) => void)[] = [];
 
   constructor(source: RowSource, query: Query, events: PageEvents) {
     this.source = source;
@@ -86,6 +96,11 @@ export class PageCache {
     const { source, wait } = this;
     // Without an answer the server still gives up what nobody has waited for in a while.
     return () => void source.cancel?.(wait).catch(() => undefined);
+  }
+
+  /** Waits until all rows of the present query are counted. False when another query was asked instead. */
+  whenCounted(): Promise<boolean> {
+    return this.counting ? new Promise((done) => this.settled.push(done)) : Promise.resolve(true);
   }
 
   row(index: number): Row | undefined {
@@ -121,6 +136,8 @@ export class PageCache {
     this.query = query;
     this.wait = uuid();
     this.answered = false;
+    this.counted = false;
+    this.stopCounting(false);
     this.first = 0;
     this.last = PAGE_ROWS - 1;
     this.refresh();
@@ -129,6 +146,7 @@ export class PageCache {
   refresh(): void {
     this.generation += 1;
     this.unblock();
+    this.dropCounter();
     for (const request of this.requests.values()) request.abort();
     this.requests.clear();
     for (const page of this.pages.values()) page.stale = true;
@@ -192,6 +210,7 @@ export class PageCache {
     this.closed = true;
     clearTimeout(this.timer);
     this.unblock();
+    this.stopCounting(false);
     for (const request of this.requests.values()) request.abort();
   }
 
@@ -222,6 +241,8 @@ export class PageCache {
     if (this.total !== null && wanted.every((number) => this.isFresh(number))) {
       if (this.last % PAGE_ROWS > PAGE_ROWS / 2 && (to + 1) * PAGE_ROWS < this.total) wanted.push(to + 1);
       if (this.first % PAGE_ROWS < PAGE_ROWS / 2 && from > 0) wanted.push(from - 1);
+      // Where the known rows end, more may follow before all are counted.
+      if (this.counting && this.last >= this.total - PAGE_ROWS / 2 && this.total % PAGE_ROWS === 0) wanted.push(this.total / PAGE_ROWS);
     }
     for (const number of wanted) {
       this.touch(number);
@@ -254,7 +275,10 @@ export class PageCache {
     const controller = new AbortController();
     this.requests.set(number, controller);
     try {
-      const page = await this.source.page(this.query, number * PAGE_ROWS, PAGE_ROWS, controller.signal, this.wait);
+      const page = await this.source.page(this.query, number * PAGE_ROWS, PAGE_ROWS, controller.signal, {
+        wait: this.wait,
+        ...(this.counted ? {} : { count: 'later' as const }),
+      });
       if (generation !== this.generation || controller.signal.aborted) return;
       this.requests.delete(number);
       this.error = null;
@@ -288,7 +312,7 @@ export class PageCache {
       this.events.replaced();
     }
     this.snapshot = page.snapshot;
-    this.total = page.total;
+    this.count(number, page, begins);
     if (begins) this.dropStaleFarFrom(number);
     const rows = page.rows.map((row) => {
       const known = this.patched.get(row.key);
@@ -297,7 +321,14 @@ export class PageCache {
       return row;
     });
     this.forget(number);
-    this.pages.set(number, { rows, version: page.version, stale: false });
+    this.pages.set(number, {
+      rows,
+      version: page.version,
+      stale: false,
+      partial: page.total_pending === true && rows.length < PAGE_ROWS,
+    });
+    const stored = this.pages.get(number);
+    if (stored && this.counted) stored.stale = this.isCutShort(number, stored);
     rows.forEach((row, at) => this.indexOfKey.set(row.key, number * PAGE_ROWS + at));
     for (const oldest of this.pages.keys()) {
       if (this.pages.size <= PAGES_MAX) break;
@@ -306,6 +337,65 @@ export class PageCache {
     if (begins) this.events.started(page);
     this.events.changed();
     if (this.requests.size === 0) this.request();
+  }
+
+  /** Takes over the number of rows, or what is known of it, and has the others counted. */
+  private count(number: number, page: Page, begins: boolean): void {
+    if (!page.total_pending) {
+      this.total = page.total;
+      this.counted = true;
+      this.stopCounting(true);
+      return;
+    }
+    // An answer that was under way when they were counted knows less.
+    if (this.counted) return;
+    const known = this.counting && !begins ? (this.total ?? 0) : 0;
+    this.total = Math.max(known, page.total, page.rows.length === 0 ? 0 : number * PAGE_ROWS + page.rows.length);
+    this.counting = true;
+    if (!this.counter && this.countTimer === undefined) void this.countAll();
+  }
+
+  private async countAll(): Promise<void> {
+    const counter = new AbortController();
+    this.counter = counter;
+    try {
+      const page = await this.source.page(this.query, 0, 0, counter.signal, { wait: this.wait, count: 'exact' });
+      if (counter.signal.aborted) return;
+      this.total = page.total;
+      this.counted = true;
+      this.stopCounting(true);
+    } catch {
+      if (counter.signal.aborted) return;
+      // The rows are there all the same. It is tried again, less and less often.
+      this.counter = null;
+      this.countFailures += 1;
+      const wait = Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** this.countFailures);
+      this.countTimer = setTimeout(() => {
+        this.countTimer = undefined;
+        void this.countAll();
+      }, wait);
+    }
+    this.events.changed();
+  }
+
+  private stopCounting(isCounted: boolean): void {
+    this.dropCounter();
+    this.countFailures = 0;
+    this.counting = false;
+    for (const [number, page] of this.pages) page.stale ||= this.isCutShort(number, page);
+    for (const tell of this.settled.splice(0)) tell(isCounted);
+  }
+
+  /** Whether a page ends before its rows do. */
+  private isCutShort(number: number, page: LoadedPage): boolean {
+    return page.partial && number * PAGE_ROWS + page.rows.length < (this.total ?? 0);
+  }
+
+  private dropCounter(): void {
+    this.counter?.abort();
+    this.counter = null;
+    clearTimeout(this.countTimer);
+    this.countTimer = undefined;
   }
 
   /** After a refresh the pages on screen stay until replaced; the rest would only be wrong. */

@@ -79,6 +79,10 @@ export class Transfer {
     const rowsWanted = selectedRows % height === 0 ? selectedRows : height;
     const columnsWanted = selectedColumns % width === 0 ? selectedColumns : width;
     if (!this.withinLimit(rowsWanted * columnsWanted)) return;
+    if (range.rowFirst + rowsWanted > core.rowsTotal && !(await core.pages.whenCounted())) {
+      core.message('info', 'Nothing was pasted, as other rows were asked for meanwhile');
+      return;
+    }
     const target: Range = {
       rowFirst: range.rowFirst,
       rowLast: Math.min(core.rowsTotal, range.rowFirst + rowsWanted) - 1,

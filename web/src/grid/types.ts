@@ -96,7 +96,10 @@ export interface Query {
 export interface Page {
   version: number;
   snapshot: string;
+  /** Rows that match the query. */
   total: number;
+  /** Whether there may be more than `total`, as not all rows were looked at yet. */
+  total_pending?: boolean;
   offset: number;
   rows: Row[];
   links: Links;
@@ -167,10 +170,17 @@ export interface LinkOption {
   lookups: (string | null)[];
 }
 
+/** How a page is asked for. */
+export interface PageRequest {
+  /** Names what waits for the rows, for `progress` and `cancel`. */
+  wait?: string;
+  /** Whether the rows may come before their number is known; `exact` without it. */
+  count?: 'exact' | 'later';
+}
+
 /** Where rows come from and where edits go. The grid has no other way out. */
 export interface RowSource {
-  /** `wait` names what waits for the rows, for `progress` and `cancel`. */
-  page(query: Query, offset: number, limit: number, signal: AbortSignal, wait?: string): Promise<Page>;
+  page(query: Query, offset: number, limit: number, signal: AbortSignal, how?: PageRequest): Promise<Page>;
   /** How far the rows are that pages wait for. Without it a wait is shown all the same. */
   progress?(wait: string, signal: AbortSignal): Promise<WaitProgress>;
   /** The rows are wanted no more, and need not be worked out. */
@@ -184,6 +194,8 @@ export interface RowSource {
 
 export interface GridStatus {
   total: number;
+  /** Whether there may be more rows than `total`: they are still counted. */
+  counting: boolean;
   /** Cells sent and not answered yet. */
   pending: number;
   /** Values that the server has not taken: refused, in conflict, or not sent. */
@@ -218,6 +230,8 @@ export interface GridOptions {
   /** Accessible name of the table. */
   label: string;
   query?: Query;
+  /** How many rows there are without filters, as far as known: their numbers are given room while rows are counted. */
+  rows?: number;
   onStatus?(status: GridStatus): void;
   onActiveCell?(cell: { key: string | null; column: string | null; editing: boolean }): void;
   onQuery?(query: Query): void;

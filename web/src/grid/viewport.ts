@@ -52,6 +52,8 @@ export class Viewport {
   private layout = 1;
   private base = 0;
   private frame = 0;
+  /** Digits that row numbers were given room for while rows of the present query were counted. */
+  private roomDigits = 0;
   private jumpedAt = 0;
   private settleTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly paintOf: CellPaint = {
@@ -103,8 +105,7 @@ export class Viewport {
   /** The number of rows or the widths of columns changed. */
   resize(): void {
     const { columns } = this.core;
-    const digits = Math.max(3, String(this.core.rowsTotal).length);
-    columns.setGutter(digits * 8 + 26);
+    columns.setGutter(this.digits() * 8 + 26);
     this.map.resize(this.core.rowsTotal, this.rowHeight, this.height);
     this.sizer.style.height = `${Math.max(1, this.map.sizerPx)}px`;
     this.sizer.style.width = `${columns.totalPx}px`;
@@ -117,6 +118,15 @@ export class Viewport {
     this.windowLast = -1;
     this.core.header.layout();
     this.repaint();
+  }
+
+  /** Digits that row numbers need. While rows are counted, and when they have been, columns do not move for it. */
+  private digits(): number {
+    const { pages, options, rowsTotal } = this.core;
+    const needed = Math.max(3, String(rowsTotal).length);
+    const room = pages.counting ? String(options.rows ?? rowsTotal).length : this.roomDigits;
+    this.roomDigits = pages.answered ? room : 0;
+    return Math.max(needed, this.roomDigits);
   }
 
   /** Paints everything on screen in the next frame. */

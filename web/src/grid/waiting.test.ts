@@ -28,7 +28,8 @@ interface Asked {
   query: Query;
   wait: string | undefined;
   signal: AbortSignal;
-  answer: () => Promise<void>;
+  limit: number;
+  answer: (told?: Partial<Page>) => Promise<void>;
 }
 
 function setup(query: Query = plain) {
@@ -36,7 +37,7 @@ function setup(query: Query = plain) {
   let progress: WaitProgress = { step: 'none', rows: null, percent: 0 };
   const cancel = vi.fn(() => Promise.resolve());
   const source: RowSource = {
-    page: (of, offset, limit, signal, wait) =>
+    page: (of, offset, limit, signal, { wait } = {}) =>
       new Promise((done) => {
         const rows = Array.from({ length: limit }, (_, at) => ({
           key: `k${offset + at}`,
@@ -46,11 +47,11 @@ function setup(query: Query = plain) {
           edits: {},
         }));
         const page: Page = { version: 1, snapshot: 's', total: TOTAL, offset, rows, links: {} };
-        const answer = async (): Promise<void> => {
-          done(page);
+        const answer = async (told: Partial<Page> = {}): Promise<void> => {
+          done({ ...page, ...told });
           await vi.advanceTimersByTimeAsync(50);
         };
-        asked.push({ query: of, wait, signal, answer });
+        asked.push({ query: of, wait, signal, limit, answer });
       }),
     progress: () => Promise.resolve(progress),
     cancel,
@@ -58,14 +59,24 @@ function setup(query: Query = plain) {
     history: () => Promise.reject(new Error('not used')),
     links: () => Promise.reject(new Error('not used')),
   };
-  const options: GridOptions = { columns: [column], source, readOnly: null, label: 'Table', query };
+  const options: GridOptions = { columns: [column], source, readOnly: null, label: 'Table', query, rows: TOTAL };
   const onQuery = vi.fn();
   const onMessage = vi.fn();
-  const grid: Grid = createGrid(document.body, { ...options, onQuery, onMessage });
+  const onStatus = vi.fn();
+  const grid: Grid = createGrid(document.body, { ...options, onQuery, onMessage, onStatus });
   const node = document.querySelector<HTMLElement>('.sg-wait');
   const live = document.querySelector('.sg-live');
   if (!node || !live) throw new Error('the grid has no place to tell of a wait');
-  return { grid, asked, cancel, node, live, onQuery, onMessage, tell: (next: WaitProgress) => (progress = next) };
+  const table = document.querySelector('[role=grid]');
+  const key = async (name: string): Promise<void> => {
+    const init = { key: name, ctrlKey: true, bubbles: true, cancelable: true };
+    grid.focus();
+    document.activeElement?.dispatchEvent(new KeyboardEvent('keydown', init));
+    await vi.advanceTimersByTimeAsync(50);
+  };
+  const active = (): string | null | undefined =>
+    document.querySelector('.sg-active')?.closest('[role=row]')?.getAttribute('aria-rowindex');
+  return { grid, table, key, active, asked, cancel, node, live, onQuery, onMessage, onStatus, tell: (next: WaitProgress) => (progress = next) };
 }
 
 function bar(node: HTMLElement): Element {
@@ -176,6 +187,67 @@ describe('waiting for rows', () => {
     expect(node.querySelector('button')?.hidden).toBe(true);
     window.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', cancelable: true }));
     expect(cancel).not.toHaveBeenCalled();
+    grid.destroy();
+  });
+});
+
+describe('rows that are still counted', () => {
+  const pending = { total: 200, total_pending: true };
+
+  it('are shown, and their number is taken over where nobody sees anything move', async () => {
+    const { grid, table, asked, node, onStatus } = setup(sorted);
+    await asked[0]?.answer(pending);
+    expect(table?.getAttribute('aria-rowcount')).toBe('-1');
+    await vi.advanceTimersByTimeAsync(200);
+    expect(onStatus).toHaveBeenLastCalledWith(expect.objectContaining({ total: 200, counting: true, loading: false }));
+    expect(document.querySelectorAll('.sg-row[data-key]').length).toBeGreaterThan(10);
+    const gutter = document.querySelector<HTMLElement>('.stet-grid')?.style.getPropertyValue('--sg-gutter');
+    // There are rows to look at: nothing is laid over them for a count that is soon done.
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(node.hidden).toBe(true);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(node.hidden).toBe(false);
+    expect(node.textContent).toContain('Counting the rows…');
+    await asked[1]?.answer({ total: 5_000 });
+    expect(node.hidden).toBe(true);
+    expect(table?.getAttribute('aria-rowcount')).toBe('5001');
+    expect(onStatus).toHaveBeenLastCalledWith(expect.objectContaining({ total: 5_000, counting: false }));
+    expect(document.querySelector<HTMLElement>('.stet-grid')?.style.getPropertyValue('--sg-gutter')).toBe(gutter);
+    grid.destroy();
+  });
+
+  it('are jumped to the end of once that is known', async () => {
+    const { grid, key, active, asked, node } = setup(sorted);
+    await asked[0]?.answer(pending);
+    await key('End');
+    expect(active()).toBe('2');
+    await vi.advanceTimersByTimeAsync(400);
+    expect(node.hidden).toBe(false);
+    await asked[1]?.answer({ total: 5_000 });
+    await vi.advanceTimersByTimeAsync(50);
+    expect(active()).toBe('5001');
+    expect(asked.at(-1)?.limit).toBe(200);
+    grid.destroy();
+  });
+
+  it('are not jumped to the end of by who went elsewhere meanwhile', async () => {
+    const { grid, key, active, asked } = setup(sorted);
+    await asked[0]?.answer(pending);
+    await key('End');
+    await key('ArrowUp');
+    await asked[1]?.answer({ total: 5_000 });
+    await vi.advanceTimersByTimeAsync(50);
+    expect(active()).toBe('2');
+    grid.destroy();
+  });
+
+  it('are no empty table when none are known yet', async () => {
+    const { grid, asked } = setup(sorted);
+    await asked[0]?.answer({ total: 0, total_pending: true, rows: [] });
+    const panel = document.querySelector<HTMLElement>('.sg-panel');
+    expect(panel?.hidden).toBe(true);
+    await asked[1]?.answer({ total: 0 });
+    expect(panel?.hidden).toBe(false);
     grid.destroy();
   });
 });

@@ -1,6 +1,6 @@
 /** What is shown while rows on screen are waited for: how far they are, and the way back to the rows before. */
 
-import { WaitWatch, waitPercent, waitWords, type WaitProgress } from '../lib/wait';
+import { COUNT_SHOWN_MS, WAIT_SHOWN_MS, countWords, WaitWatch, waitPercent, waitWords, type WaitProgress } from '../lib/wait';
 import { element, setAttributes } from './dom';
 import type { GridCore } from './grid';
 import type { CellPosition } from './selection';
@@ -28,8 +28,14 @@ export class Waiting {
   private before: Before | null = null;
   /** Where the rows before are to be shown, until enough of them are there. */
   private backTo: number | null = null;
-  private step: WaitProgress['step'] = 'none';
+  /** What is said when the wait is over. */
+  private over = '';
   private spoken = 0;
+  /** How many have wanted to go where only the number of rows leads; the last one does. */
+  private jumps = 0;
+  private jumping = false;
+  /** When the present wait is shown; null while there is none. */
+  private afterMs: number | null = null;
 
   constructor(core: GridCore) {
     this.core = core;
@@ -46,13 +52,38 @@ export class Waiting {
 
   /** The rows that are on screen, or the requests for them, have changed. */
   update(): void {
-    if (this.core.pages.waiting) this.watch.begin();
-    else this.end();
+    const { waiting, counting } = this.core.pages;
+    const afterMs = waiting || this.jumping ? WAIT_SHOWN_MS : counting ? COUNT_SHOWN_MS : null;
+    // What is waited for now is to be shown sooner, or later.
+    if (afterMs !== this.afterMs && this.node.hidden) this.watch.end();
+    this.afterMs = afterMs;
+    if (afterMs === null) this.end(this.core.pages.error === null);
+    else this.watch.begin(afterMs);
+  }
+
+  /** Does what needs the number of rows once that is known, unless somebody goes elsewhere meanwhile. */
+  jump(run: () => void): void {
+    this.jumps += 1;
+    const mine = this.jumps;
+    this.jumping = true;
+    this.update();
+    void this.core.pages.whenCounted().then((isCounted) => {
+      if (mine !== this.jumps) return;
+      this.jumping = false;
+      if (isCounted && !this.core.destroyed) run();
+    });
+  }
+
+  /** Somebody went elsewhere. */
+  stay(): void {
+    this.jumps += 1;
+    this.jumping = false;
   }
 
   /** Another query is about to be asked: the way back leads to the last one whose rows were seen. */
   leave(): void {
-    this.end();
+    this.end(false);
+    this.stay();
     this.backTo = null;
     if (!this.core.pages.answered) return;
     const { query, viewport, selection } = this.core;
@@ -63,7 +94,7 @@ export class Waiting {
   counted(): void {
     if (this.backTo === null) return;
     this.core.viewport.scrollTo(this.backTo);
-    if (this.core.pages.answered) this.backTo = null;
+    if (this.core.pages.answered && !this.core.pages.counting) this.backTo = null;
   }
 
   cancel(): void {
@@ -83,7 +114,7 @@ export class Waiting {
   }
 
   destroy(): void {
-    this.end();
+    this.end(false);
   }
 
   private get canCancel(): boolean {
@@ -91,14 +122,15 @@ export class Waiting {
   }
 
   private show(progress: WaitProgress): void {
-    const words = waitWords(progress);
+    const words = this.core.pages.waiting ? waitWords(progress) : countWords;
     const percent = waitPercent(progress);
     this.words.textContent = words;
     this.percent.textContent = percent === null ? '' : `${percent} %`;
     setAttributes(this.bar, { 'aria-label': words, 'aria-valuenow': percent });
     this.bar.classList.toggle('sg-waitunknown', percent === null);
     this.done.style.transform = percent === null ? '' : `scaleX(${percent / 100})`;
-    this.step = progress.step;
+    const over = progress.step === 'sorting' ? 'Sorted' : 'The rows are here';
+    this.over = this.core.pages.waiting ? over : 'All rows are counted';
     if (this.node.hidden) {
       this.node.hidden = false;
       this.cancelButton.hidden = !this.canCancel;
@@ -111,14 +143,14 @@ export class Waiting {
     }
   }
 
-  private end(): void {
+  private end(isOver: boolean): void {
     this.watch.end();
     if (this.node.hidden) return;
     const focused = this.node.contains(document.activeElement);
     this.node.hidden = true;
     window.removeEventListener('keydown', this.keyed);
     if (focused) this.core.focus();
-    if (this.core.pages.answered && this.core.pages.error === null) this.core.announce(this.step === 'sorting' ? 'Sorted' : 'The rows are here');
+    if (isOver) this.core.announce(this.over);
   }
 
   /** Escape cancels from wherever the focus is, unless something there has a use for it. */

@@ -27,6 +27,7 @@ import type {
   Status,
   Webapp,
 } from './types';
+import type { PageRequest } from '../grid/types';
 import type { WaitProgress } from './wait';
 import type { PasskeyAnswer } from './passkeys';
 import type { BundleInfo, Deployment, NewBundle, ObjectDiff, Plan, Scenario, ScenarioRun } from './deploy-types';
@@ -209,10 +210,10 @@ export const api = {
     limit: number,
     signal?: Signal,
     asOf: string | null = null,
-    wait?: string,
+    how: PageRequest = {},
   ): Promise<RowPage> =>
     call('POST', `${webappPath(project, webapp)}/rows/query`, {
-      body: { offset, limit, ...query, ...(asOf === null ? {} : { as_of: asOf }), ...(wait === undefined ? {} : { wait }) },
+      body: { offset, limit, ...query, ...(asOf === null ? {} : { as_of: asOf }), ...how },
       signal,
     }),
   groups: (

@@ -22,8 +22,8 @@ export function tableQuery(query: GridQuery): Query {
  */
 export function tableSource(project: string, webapp: string, held: Held, asOf: string | null): RowSource {
   return {
-    async page(query, offset, limit, signal, wait) {
-      const page = await api.rows(project, webapp, tableQuery(query), offset, limit, signal, asOf, wait);
+    async page(query, offset, limit, signal, how) {
+      const page = await api.rows(project, webapp, tableQuery(query), offset, limit, signal, asOf, how);
       held.version = Math.max(held.version, page.version);
       held.snapshot = page.snapshot;
       return page;

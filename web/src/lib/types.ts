@@ -395,6 +395,8 @@ export interface RowPage {
   version: number;
   snapshot: string;
   total: number;
+  /** Whether there may be more than `total`; absent when there are not. */
+  total_pending?: boolean;
   offset: number;
   rows: Row[];
   links: Links;

@@ -13,6 +13,8 @@ export interface WaitProgress {
 
 /** Shorter waits are not worth a word. */
 export const WAIT_SHOWN_MS = 300;
+/** Nor is it for longer while there are rows to look at, and only their number is still to come. */
+export const COUNT_SHOWN_MS = 1_500;
 const ASKED_AGAIN_MS = 400;
 const ASKED_AGAIN_MS_MAX = 2_000;
 
@@ -33,13 +35,13 @@ export class WaitWatch {
     return this.asking !== null;
   }
 
-  /** Somebody waits. */
-  begin(): void {
+  /** Somebody waits, which is told after a while. */
+  begin(afterMs = WAIT_SHOWN_MS): void {
     if (this.asking) return;
     const asking = new AbortController();
     this.asking = asking;
     this.percent = 0;
-    this.timer = setTimeout(() => void this.follow(asking.signal, ASKED_AGAIN_MS), WAIT_SHOWN_MS);
+    this.timer = setTimeout(() => void this.follow(asking.signal, ASKED_AGAIN_MS), afterMs);
   }
 
   /** Nobody waits any more. */
@@ -63,6 +65,9 @@ export class WaitWatch {
     this.timer = setTimeout(() => void this.follow(signal, Math.min(ASKED_AGAIN_MS_MAX, againMs * 1.2)), againMs);
   }
 }
+
+/** What is waited for while there are rows to look at. */
+export const countWords = 'Counting the rows…';
 
 /** What is waited for: `Sorting 10,000,000 rows…` */
 export function waitWords({ step, rows }: WaitProgress): string {
