@@ -243,7 +243,12 @@ impl LiveTable {
         let mut concerned = self.read().concerned(&self.snapshot, plan, &[]);
         let known_count = concerned.iter().filter(|row| original(row)).count();
         let known = RowSet::new(concerned.iter().copied());
-        let count = end.max(FIRST_ROWS_MIN) + FIRST_ROWS_SPARE;
+        let count = match passing {
+            // Each row more costs a look at many others, and the order is there soon.
+            Passing::Unknown(_) if plan.sort.is_empty() => end,
+            _ => end.max(FIRST_ROWS_MIN),
+        };
+        let count = count + FIRST_ROWS_SPARE;
         let sorting = Sorting { snapshot: &self.snapshot, columns: &self.columns, sort: &plan.sort };
         // How many rows pass of those for which the log does not matter, if that is known.
         let (mut base, mut base_count) = match &passing {

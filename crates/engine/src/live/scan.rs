@@ -43,6 +43,9 @@ const WORD_COST: u64 = 4;
 /// And to make an order of sorted rows.
 const ORDER_COST: u64 = 1;
 
+/// How many batches are looked at before anything is known of how often a row passes: one for each of two processors.
+const FIRST_BATCHES: usize = 2;
+
 /// The code of an empty cell.
 const NULL_CODE: u32 = u32::MAX;
 
@@ -119,8 +122,8 @@ pub(super) fn filtered(snapshot: &Snapshot, columns: &Columns, plan: &Plan, watc
 }
 
 /// The first rows of the snapshot that pass all filters and are not `out`: at least `count`, or else all there are, in
-/// ascending order. Batches are looked at as few at a time as there are processors, and then ever more. None when `watch` says
-/// to stop.
+/// ascending order. Few batches are looked at first, and then as many again as were looked at so far. None when `watch` says to
+/// stop.
 pub(super) fn first_passing(
     snapshot: &Snapshot,
     columns: &Columns,
@@ -133,7 +136,7 @@ pub(super) fn first_passing(
     // What is left when enough are found before all were looked at.
     let rows = snapshot.rows();
     watch.meter.begin(Step::Filtering, rows, rows as u64, rows as u64);
-    let (mut found, mut from, mut length) = (Vec::new(), 0, 1);
+    let (mut found, mut from, mut length) = (Vec::new(), 0, FIRST_BATCHES);
     while found.len() < count && from < snapshot.batches().len() {
         let to = (from + length).min(snapshot.batches().len());
         let parts = in_parallel(to - from, (to - from) * BATCH_ROWS, |range| {
@@ -142,7 +145,7 @@ pub(super) fn first_passing(
         for part in parts {
             found.extend(part?.into_iter().filter(|row| !out.contains(*row)));
         }
-        (from, length) = (to, length * 2);
+        (from, length) = (to, to);
     }
     Some(found)
 }
