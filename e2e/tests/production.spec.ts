@@ -39,8 +39,8 @@ test('a project goes to production in the browser, is updated, drifts and goes b
     await noViolations(there);
     await adding.getByRole('button', { name: 'Add', exact: true }).click();
     const made = there.getByRole('dialog', { name: 'The deploy token design-node' });
+    await expect(made.locator('dd')).toHaveCount(3);
     const told = await made.locator('dd').allTextContents();
-    expect(told).toHaveLength(3);
     expect(told[2]).toMatch(/^stetd_/);
     await noViolations(there);
     await made.getByRole('button', { name: 'I have copied it' }).click();
