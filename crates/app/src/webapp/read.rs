@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use stet_domain::access::Use;
 use stet_domain::project::Editable;
@@ -21,6 +22,9 @@ const HISTORY_MAX: usize = 500;
 
 /// The most choices in one answer.
 const OPTIONS_MAX: usize = 100;
+
+/// How long the making of an order waits for the page that it was asked of to be sent.
+const ORDERS_AFTER: Duration = Duration::from_millis(10);
 
 /// What a table is.
 #[derive(Debug, Clone)]
@@ -141,8 +145,12 @@ impl App {
             let page = page.map_err(in_vain)?;
             if page.order_pending {
                 let open = open.clone();
-                // The rest of the order is worked out while this page is read.
-                drop(tokio::task::spawn_blocking(move || open.live.make_orders()));
+                // The rest of the order is worked out while this page is read. That keeps all processors busy, so the page is
+                // sent first.
+                drop(tokio::spawn(async move {
+                    tokio::time::sleep(ORDERS_AFTER).await;
+                    drop(tokio::task::spawn_blocking(move || open.live.make_orders()));
+                }));
             }
             Ok(Page {
                 version: page.version,

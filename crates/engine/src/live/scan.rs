@@ -453,21 +453,19 @@ fn ranks_by_sorting(
     };
     let (first, second) = halves(items.len(), items.len(), |range| {
         let start = range.start as u32;
-        let mut half: Vec<(u64, u32)> = Vec::with_capacity(range.len());
+        let mut half: Vec<(TextKey, u32)> = Vec::with_capacity(range.len());
         walk(snapshot, column, &items[range], watch, |place, reader, row| {
-            half.extend(reader.str(row).map(|text| (folded_prefix(text), start + place as u32)));
+            half.extend(reader.str(row).map(|text| (text_key(text), start + place as u32)));
         });
-        sort_texts(&mut half, 0, &text, watch)?;
+        sort_by_text_keys(&mut half, &text, watch)?;
         Some(half)
     });
     let (first, second) = (first?, second.unwrap_or_else(|| Some(Vec::new()))?);
     let mut ranks = vec![NULL_CODE; items.len()];
-    // The texts lie all over memory: each is fetched once.
-    let with_text = |(key, place): (u64, u32)| (key, place, text(place));
-    let compare = |a: &(u64, u32, &str), b: &(u64, u32, &str)| a.0.cmp(&b.0).then_with(|| compare_text(a.2, b.2));
-    let mut first = first.into_iter().map(with_text).peekable();
-    let mut second = second.into_iter().map(with_text).peekable();
-    let mut last: Option<(u64, u32, &str)> = None;
+    let compare =
+        |a: &(TextKey, u32), b: &(TextKey, u32)| a.0.cmp(&b.0).then_with(|| compare_text(text(a.1), text(b.1)));
+    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+    let mut last: Option<(TextKey, u32)> = None;
     let (mut rank, mut merged) = (0, 0);
     loop {
         if merged == WATCHED_ROWS {
@@ -498,6 +496,43 @@ fn ranks_by_sorting(
     Some(ranks)
 }
 
+/// The first sixteen bytes of a text in lower case, as numbers that compare as they do. They are made where the texts lie one
+/// behind the other; in an order they lie all over memory, and each look at one is waited for.
+type TextKey = (u64, u64);
+
+/// How many eight bytes a text key has.
+const TEXT_KEY_LEVELS: usize = 2;
+
+fn text_key(text: &str) -> TextKey {
+    (folded_bytes(text, 0), folded_bytes(text, 1))
+}
+
+/// Sorts items by their texts, of which they have the keys. None when `watch` says to stop.
+fn sort_by_text_keys<'a>(items: &mut [(TextKey, u32)], text: &impl Fn(u32) -> &'a str, watch: Watch<'_>) -> Option<()> {
+    items.sort_unstable_by_key(|item| item.0);
+    // What is counted is each item twice: before and after the runs of equal keys are sorted.
+    watch.meter.add(2 * items.len());
+    let mut seen = 0;
+    for run in items.chunk_by_mut(|a, b| a.0 == b.0) {
+        seen += run.len();
+        if seen >= WATCHED_ROWS {
+            watch.meter.add(2 * std::mem::take(&mut seen));
+            if watch.stops() {
+                return None;
+            }
+        }
+        if run.len() > 1 {
+            let level = TEXT_KEY_LEVELS;
+            let mut rest: Vec<(u64, u32)> =
+                run.iter().map(|(_, place)| (folded_bytes(text(*place), level), *place)).collect();
+            sort_texts(&mut rest, level, text, watch)?;
+            run.iter_mut().zip(rest).for_each(|(item, (_, place))| item.1 = place);
+        }
+    }
+    watch.meter.add(2 * seen);
+    Some(())
+}
+
 /// Up to this many items with equal keys are compared by their texts.
 const COMPARED_MAX: usize = 16;
 
@@ -514,9 +549,6 @@ fn sort_texts<'a>(
     watch: Watch<'_>,
 ) -> Option<()> {
     items.sort_unstable_by_key(|item| item.0);
-    // What is counted is the items of the first level: each twice, before and after their runs are sorted.
-    let count = |items: usize| watch.meter.add(if level == 0 { 2 * items } else { 0 });
-    count(items.len());
     let mut rest = items;
     while let Some(last) = rest.get(..WATCHED_ROWS).unwrap_or(rest).last() {
         if rest.len() > WATCHED_ROWS && watch.stops() {
@@ -526,7 +558,6 @@ fn sort_texts<'a>(
         let key = last.0;
         let (some, others) = rest.split_at_mut(rest.partition_point(|item| item.0 <= key));
         sort_runs(some, level, text, watch)?;
-        count(some.len());
         rest = others;
     }
     Some(())

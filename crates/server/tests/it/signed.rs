@@ -117,8 +117,17 @@ async fn a_table_is_shown_as_it_stood_after_an_event_and_at_a_moment() {
     assert_eq!(at(json!("3")).await, (json!("three"), json!(2), json!(3)));
     assert_eq!(at(json!("4")).await, (json!("three"), json!(1), json!(4)));
     assert_eq!(at(json!("99")).await, (json!("three"), json!(1), json!(4)));
-    let date = events(&client).await[1]["date"].clone();
-    assert_eq!(at(date).await, (json!("two"), json!(2), json!(2)));
+    // Edits that follow each other fast have the same moment, and then all of them have happened by it.
+    let events = events(&client).await;
+    let date = events[1]["date"].clone();
+    let last = events.iter().rposition(|event| event["date"] == date).expect("it is there") + 1;
+    let mut possible = vec![at(json!(last.to_string())).await];
+    if last == events.len() {
+        // So may have the deletion of the other row, which came next.
+        possible.push(at(json!("4")).await);
+    }
+    let shown = at(date).await;
+    assert!(possible.contains(&shown), "{shown:?} is none of {possible:?}");
     assert_eq!(at(json!("2000-01-01T00:00:00Z")).await, (json!("x"), json!(2), json!(0)));
 
     // An event that was still to come is the present until it has come.
